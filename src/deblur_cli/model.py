@@ -63,7 +63,9 @@ class RestormerConfig:
                 f"Restormer config: ffn_expansion_factor is too small: {self.ffn_expansion_factor}"
             )
         if self.layer_norm not in get_args(LayerNormKind):
-            raise WeightsError(f"Restormer config: layer_norm is WithBias or BiasFree, not {self.layer_norm!r}")
+            raise WeightsError(
+                f"Restormer config: layer_norm is WithBias or BiasFree, not {self.layer_norm!r}"
+            )
         if not self.dual_pixel and self.inp_channels != self.out_channels:
             raise WeightsError(
                 f"Restormer config: {self.inp_channels} input and {self.out_channels} output channels: only a "
@@ -82,13 +84,12 @@ class LayerNorm(nn.Module):
 
     def __init__(self, dim: int, kind: LayerNormKind) -> None:
         super().__init__()
-        self.body = nn.Module()  # a level that exists only for the checkpoint's names
-        self.body.weight = nn.Parameter(torch.ones(dim))
-        self.body.bias = nn.Parameter(torch.zeros(dim)) if kind == "WithBias" else None
+        bias = nn.Parameter(torch.zeros(dim)) if kind == "WithBias" else None
+        self.body = nn.ParameterDict({"weight": nn.Parameter(torch.ones(dim)), "bias": bias})
 
     def forward(self, x: Tensor) -> Tensor:
         x = rearrange(x, "b c h w -> b h w c")
-        weight, bias = self.body.weight, self.body.bias
+        weight, bias = self.body["weight"], self.body["bias"]
         if bias is not None:
             x = F.layer_norm(x, weight.shape, weight, bias, self.eps)
         else:
@@ -215,7 +216,9 @@ class Restormer(nn.Module):
         self.reduce_chan_level2 = nn.Conv2d(4 * dim, 2 * dim, 1, bias=bias)
         self.decoder_level2 = stage(2 * dim, heads[1], blocks2)
         self.up2_1 = Upsample(2 * dim)
-        self.decoder_level1 = stage(2 * dim, heads[0], blocks1)  # level 1 is not reduced: the paper keeps 2 dim
+        self.decoder_level1 = stage(
+            2 * dim, heads[0], blocks1
+        )  # level 1 is not reduced: the paper keeps 2 dim
 
         self.refinement = stage(2 * dim, heads[0], config.num_refinement_blocks)
         if config.dual_pixel:
