@@ -1,0 +1,23 @@
+"""A photo file in, a `Photo` in memory, a photo file out, and nothing lost on the way.
+
+The only module that knows Pillow or any other decoder; all of them are imported inside the functions that
+need them, so that importing this costs little. It knows nothing of networks, tiles or jobs.
+"""
+
+from deblur_cli.photo._alpha import fill_transparent
+from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_extension
+from deblur_cli.photo._photo import Encoding, Metadata, Photo
+from deblur_cli.photo._read import read_photo
+from deblur_cli.photo._write import write_photo
+
+__all__ = [
+    "Encoding",
+    "Metadata",
+    "Photo",
+    "fill_transparent",
+    "format_of_name",
+    "looks_like_photo",
+    "output_extension",
+    "read_photo",
+    "write_photo",
+]
