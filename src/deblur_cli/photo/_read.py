@@ -15,6 +15,9 @@ from deblur_cli.photo._photo import Encoding, Metadata, Photo
 if TYPE_CHECKING:
     from PIL import Image
 
+STRUCTURE = (*range(0x0100, 0x010B), 0x0111, *range(0x0114, 0x0119), 0x011C, 0x013D, *range(0x0140, 0x0154))
+"""The tags of a TIFF file that say how its pixels lie, and so nothing of the result's."""
+
 
 def read_photo(source: Path | BinaryIO, *, max_megapixels: float = 200) -> Photo:
     """Decode a photo, upright. PhotoError, naming the file, for whatever cannot be decoded whole."""
@@ -118,6 +121,8 @@ def _upright_exif(image: Image.Image) -> bytes | None:
     exif = image.getexif()
     if not exif:
         return None
+    for tag in STRUCTURE:
+        exif.pop(tag, None)
     if exif.get(0x0112, 1) != 1:
         exif[0x0112] = 1
     return bytes(exif.tobytes()).removeprefix(b"Exif\0\0")
