@@ -6,7 +6,8 @@ need them, so that importing this costs little. It knows nothing of networks, ti
 
 from deblur_cli.photo._alpha import fill_transparent
 from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_extension
-from deblur_cli.photo._photo import Encoding, Metadata, Photo
+from deblur_cli.photo._image import image_from_photo, photo_from_image
+from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples
 from deblur_cli.photo._read import read_photo
 from deblur_cli.photo._write import write_photo
 
@@ -14,10 +15,13 @@ __all__ = [
     "Encoding",
     "Metadata",
     "Photo",
+    "Samples",
     "fill_transparent",
     "format_of_name",
+    "image_from_photo",
     "looks_like_photo",
     "output_extension",
+    "photo_from_image",
     "read_photo",
     "write_photo",
 ]

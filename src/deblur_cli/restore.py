@@ -1,0 +1,134 @@
+"""One photo through the network: pad, tile, predict, blend, round. It knows no model: it is handed `predict`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblur_cli.errors import PhotoError, UsageError
+from deblur_cli.photo import Photo, Samples, fill_transparent
+from deblur_cli.tiles import UNIT, plan_tiles
+
+Predict = Callable[[Tensor], Tensor]
+"""(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of 8 -> the same shape and dtype, restored."""
+
+Progress = Callable[[float, int], None]
+"""Called with the tiles done so far (a fraction inside a tile) and their number."""
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a photo was made with, and how much it changed.
+
+    rms_change: root mean square of the change in 8-bit levels (0..255), over all channels.
+    made_with: what the engine says of itself, such as its weights and device.
+    gradient_gain: mean absolute gradient after over before; above 1 is sharper, 1 is unchanged.
+    """
+
+    tile_size: tuple[int, int]
+    tiles: int
+    overlap: int
+    strength: float
+    rms_change: float
+    gradient_gain: float
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored photo and how it came to be."""
+
+    photo: Photo
+    details: Details
+
+
+def restore_photo(
+    photo: Photo,
+    predict: Predict,
+    *,
+    tile: int,
+    overlap: int,
+    strength: float = 1.0,
+    progress: Progress | None = None,
+) -> Restored:
+    """Restore a photo tile by tile; size, bit depth, alpha and metadata stay as they are.
+
+    tile, overlap: as from `tiles.check_tile`; tile 0 takes the photo whole. strength: 0 (the input) to 1 (the
+    network's output). PhotoError if the network's output is not finite.
+    """
+    check_strength(strength)
+    image = to_tensor(fill_transparent(photo).pixels, photo.peak)
+    h, w = image.shape[-2:]
+    padded = pad_to_unit(image)
+    plan = plan_tiles((padded.shape[-2], padded.shape[-1]), tile, overlap)
+    restored = torch.zeros_like(padded)
+    for done, (row, column) in enumerate(plan):
+        if progress:
+            progress(done, len(plan))
+        area = (..., slice(row.start, row.stop), slice(column.start, column.stop))
+        prediction = predict(padded[area])
+        if not torch.isfinite(prediction).all():
+            raise PhotoError(
+                "the network's output is not a number", hint="Try --precision fp32 or other --weights."
+            )
+        weights = torch.from_numpy(row.weights)[:, None] * torch.from_numpy(column.weights)
+        restored[area] += weights * prediction
+    restored = image + strength * (restored[..., :h, :w] - image) if strength < 1 else restored[..., :h, :w]
+    pixels = to_pixels(restored, photo.pixels, photo.peak)
+    if photo.alpha is not None:  # what nobody can see stays as it was
+        pixels = np.where(photo.alpha[..., None] == 0, photo.pixels, pixels)
+    details = Details(
+        tile_size=plan.tile_size,
+        tiles=len(plan),
+        overlap=overlap if len(plan) > 1 else 0,
+        strength=strength,
+        rms_change=_rms(restored.clamp(0, 1) - image.clamp(0, 1)) * 255,
+        gradient_gain=(_gradient(restored) + 1e-6) / (_gradient(image) + 1e-6),
+    )
+    return Restored(replace(photo, pixels=pixels), details)
+
+
+def check_strength(strength: float) -> None:
+    """UsageError unless it is in 0..1."""
+    if not 0 <= strength <= 1:
+        raise UsageError(f"a strength of {strength} makes no sense", hint="--strength takes 0 to 1.")
+
+
+def to_tensor(pixels: Samples, peak: float) -> Tensor:
+    """(h, w, c) uint8, uint16 or float32 -> (1, c, h, w) float32, the sample value `peak` as 1."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)).div_(peak)[
+        None
+    ]
+
+
+def to_pixels(tensor: Tensor, like: Samples, peak: float) -> Samples:
+    """(1, c, h, w) float32 -> (h, w, c) of the dtype and range of `like`: clamped, and rounded if that is integer."""
+    samples = tensor[0].permute(1, 2, 0) * peak
+    if like.dtype == np.float32:
+        return samples.clamp(min(0.0, float(like.min())), peak).contiguous().numpy()
+    return samples.round().clamp(0, peak).contiguous().numpy().astype(like.dtype)
+
+
+def pad_to_unit(image: Tensor) -> Tensor:
+    """Pad right and bottom to multiples of 8: mirrored as far as the photo reaches, then its edge repeated."""
+    for axis in (-1, -2):
+        size = image.shape[axis]
+        missing = -size % UNIT
+        mirrored = min(missing, size - 1)
+        for amount, mode in ((mirrored, "reflect"), (missing - mirrored, "replicate")):
+            if amount:
+                image = F.pad(image, (0, amount, 0, 0) if axis == -1 else (0, 0, 0, amount), mode=mode)
+    return image
+
+
+def _rms(difference: Tensor) -> float:
+    return float(difference.square().mean().sqrt())
+
+
+def _gradient(image: Tensor) -> float:
+    """Mean absolute difference of neighbours along both axes; 0 for a single pixel."""
+    steps = [image.diff(dim=axis).abs() for axis in (-1, -2)]
+    return sum(float(step.mean()) for step in steps if step.numel())
