@@ -106,9 +106,7 @@ Overlap = Annotated[int | None, typer.Option(help="Pixels that neighbouring tile
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")]
 Strength = Annotated[
     float,
-    typer.Option(
-        min=0, max=1, metavar="0..1", help="How much of the result to mix with the input: 0 is the input."
-    ),
+    typer.Option(metavar="0..1", help="How much of the result to mix with the input: 0 is the input."),
 ]
 Suffix = Annotated[str, typer.Option(help="Put after the name of results that go beside their inputs.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]

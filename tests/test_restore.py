@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from deblur_cli.errors import PhotoError, UsageError
+from deblur_cli.photo import Encoding, Photo
+from deblur_cli.restore import pad_to_unit, restore_photo
+
+PNG = Encoding("PNG")
+
+
+def photo_of(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Photo:
+    return Photo(pixels, alpha, PNG)
+
+
+def random_pixels(h: int, w: int, c: int, dtype: type, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    if dtype == np.float32:
+        return generator.random((h, w, c), np.float32) * 3
+    return generator.integers(0, np.iinfo(dtype).max, (h, w, c), dtype, endpoint=True)
+
+
+def identity(tile: Tensor) -> Tensor:
+    assert tile.dtype == torch.float32
+    assert tile.shape[-1] % 8 == 0
+    assert tile.shape[-2] % 8 == 0
+    return tile
+
+
+@given(
+    h=st.integers(1, 200),
+    w=st.integers(1, 200),
+    c=st.sampled_from([1, 3]),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+    tile=st.sampled_from([0, 64, 96]),
+)
+def test_an_identity_model_keeps_every_pixel(h: int, w: int, c: int, dtype: type, tile: int) -> None:
+    pixels = random_pixels(h, w, c, dtype)
+    restored = restore_photo(photo_of(pixels), identity, tile=tile, overlap=16)
+    np.testing.assert_array_equal(restored.photo.pixels, pixels)
+    assert restored.photo.pixels.dtype == dtype
+
+
+def test_a_float_photo_keeps_its_range() -> None:
+    pixels = random_pixels(40, 30, 3, np.float32)
+    restored = restore_photo(photo_of(pixels), identity, tile=64, overlap=16).photo.pixels
+    np.testing.assert_allclose(restored, pixels, atol=1e-6)
+    assert restored.max() > 2
+
+
+def test_the_result_is_rounded_and_clamped() -> None:
+    pixels = np.array([[[10], [250]]], np.uint8)
+    raised = restore_photo(photo_of(pixels), lambda tile: tile + 9.6 / 255, tile=0, overlap=0)
+    assert raised.photo.pixels.ravel().tolist() == [20, 255]
+
+
+def test_strength_mixes_with_the_input() -> None:
+    pixels = np.full((9, 9, 3), 100, np.uint8)
+    for strength, expected in ((0.0, 100), (0.5, 110), (1.0, 120)):
+        restored = restore_photo(
+            photo_of(pixels), lambda tile: tile + 20 / 255, tile=0, overlap=0, strength=strength
+        )
+        assert (restored.photo.pixels == expected).all()
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_a_strength_outside_0_to_1_is_an_error(strength: float) -> None:
+    with pytest.raises(UsageError, match="strength of"):
+        restore_photo(
+            photo_of(random_pixels(8, 8, 3, np.uint8)), identity, tile=0, overlap=0, strength=strength
+        )
+
+
+def test_tiles_of_a_local_filter_blend_without_a_trace() -> None:
+    pixels = random_pixels(200, 230, 3, np.uint8)
+
+    def brighten(tile: Tensor) -> Tensor:
+        return tile * 0.5 + 0.25
+
+    whole = restore_photo(photo_of(pixels), brighten, tile=0, overlap=0).photo.pixels
+    tiled = restore_photo(photo_of(pixels), brighten, tile=96, overlap=32).photo.pixels
+    np.testing.assert_array_equal(whole, tiled)
+
+
+def test_alpha_and_what_lies_under_it_stay_as_they_are() -> None:
+    pixels = random_pixels(24, 24, 3, np.uint8)
+    alpha = np.full((24, 24), 255, np.uint8)
+    alpha[8:16, 8:16] = 0
+    pixels[8:16, 8:16] = 0
+    seen: list[Tensor] = []
+
+    def predict(tile: Tensor) -> Tensor:
+        seen.append(tile)
+        return 1 - tile
+
+    restored = restore_photo(photo_of(pixels, alpha), predict, tile=0, overlap=0).photo
+    assert restored.alpha is alpha
+    assert (restored.pixels[8:16, 8:16] == 0).all()
+    assert (restored.pixels[:8] == 255 - pixels[:8]).all()
+    assert seen[0][0, :, 8:16, 8:16].max() > 0, (
+        "the network must not see the black under the transparent part"
+    )
+
+
+def test_a_result_that_is_not_a_number_is_an_error() -> None:
+    with pytest.raises(PhotoError, match="not a number"):
+        restore_photo(
+            photo_of(random_pixels(8, 8, 3, np.uint8)), lambda tile: tile / 0 - tile / 0, tile=0, overlap=0
+        )
+
+
+def test_details_tell_how_the_photo_was_made_and_what_changed() -> None:
+    pixels = random_pixels(100, 150, 3, np.uint8) // 2
+    calls: list[tuple[float, int]] = []
+    restored = restore_photo(
+        photo_of(pixels),
+        lambda tile: tile + 10 / 255,
+        tile=96,
+        overlap=32,
+        progress=lambda *call: calls.append(call),
+    )
+    details = restored.details
+    assert (details.tiles, details.tile_size, details.overlap) == (4, (72, 96), 32)
+    assert details.rms_change == pytest.approx(10, abs=0.01)
+    assert details.gradient_gain == pytest.approx(1, abs=0.01)
+    assert calls == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    sharper = restore_photo(photo_of(pixels), lambda tile: tile * 1.5, tile=0, overlap=0)
+    assert sharper.details.gradient_gain == pytest.approx(1.5, abs=0.01)
+
+
+@given(h=st.integers(1, 20), w=st.integers(1, 20))
+def test_padding_mirrors_and_then_repeats(h: int, w: int) -> None:
+    image = torch.arange(h * w, dtype=torch.float32).reshape(1, 1, h, w)
+    padded = pad_to_unit(image)
+    assert padded.shape[-2] % 8 == padded.shape[-1] % 8 == 0
+    assert torch.equal(padded[..., :h, :w], image)
+    missing = -w % 8
+    if missing and w > 1:
+        assert torch.equal(padded[..., :h, w], image[..., w - 2])
+    if missing > w - 1:
+        assert torch.equal(padded[..., :h, -1], image[..., 0])
