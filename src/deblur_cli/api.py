@@ -133,11 +133,8 @@ def _restore_array(deblurrer: Deblurrer, array: NDArray[Any], strength: float) -
         raise UsageError(
             f"an array of {array.dtype} is no photo", hint="Types are uint8, uint16 and floats in 0..1."
         )
-    work = array if array.dtype.kind == "u" else array.astype(np.float32)
-    pixels = work.reshape(*array.shape[:2], channels)
-    restored = deblurrer.restore(
-        Photo(pixels[..., :3], None, Encoding("PNG")), strength=strength
-    ).photo.pixels
-    if channels == 4:
-        restored = np.concatenate([restored, pixels[..., 3:]], axis=2)
-    return restored.reshape(array.shape).astype(array.dtype)
+    pixels = array.reshape(*array.shape[:2], channels)
+    samples = pixels[..., :3] if array.dtype.kind == "u" else pixels[..., :3].astype(np.float32)
+    restored = deblurrer.restore(Photo(samples, None, Encoding("PNG")), strength=strength).photo.pixels
+    sharp = np.concatenate([restored.astype(array.dtype), pixels[..., 3:]], axis=2)
+    return sharp.reshape(array.shape)

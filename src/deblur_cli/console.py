@@ -64,6 +64,8 @@ class Console:
     def draw(self, event: Event) -> None:
         """Show one event of the run."""
         if isinstance(event, Started):
+            if self._verbose:
+                self.say(f"restoring {event.job.name}")
             self._update_tiles(event.job.name, 0, None)
         elif isinstance(event, Progressed):
             self._update_tiles(event.job.name, event.done, event.tiles)

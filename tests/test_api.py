@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from conftest import TINY, RestormerConfig, random_model
+from deblur_cli import Deblurrer, deblur
+from deblur_cli.errors import UsageError, WeightsError
+
+
+def weights(tmp_path: Path, **changes: object) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save_file(random_model(RestormerConfig(**{**TINY.__dict__, **changes})).state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16", "F"])
+def test_an_image_comes_back_in_its_mode_and_size(mode: str, tmp_path: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)).convert(mode)
+    image.info["icc_profile"] = b"profile"
+    sharp = deblur(image, weights=weights(tmp_path), device="cpu")
+    assert isinstance(sharp, Image.Image)
+    assert (sharp.mode, sharp.size, sharp.info["icc_profile"]) == (mode, (30, 20), b"profile")
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("1", "L"), ("P", "RGB"), ("CMYK", "RGB"), ("PA", "RGBA")])
+def test_other_modes_become_true_colour_or_gray(mode: str, expected: str, tmp_path: Path) -> None:
+    image = Image.new("RGB", (9, 9)).convert(mode) if mode != "PA" else Image.new("PA", (9, 9))
+    assert deblur(image, weights=weights(tmp_path)).mode == expected
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(9, 17), (9, 17, 1), (9, 17, 3), (9, 17, 4)])
+def test_an_array_comes_back_in_its_shape_and_dtype(dtype: type, shape: tuple, tmp_path: Path) -> None:
+    array = (np.random.default_rng(0).random(shape) * (1 if dtype(0.5) else 200)).astype(dtype)
+    sharp = deblur(array, weights=weights(tmp_path))
+    assert (sharp.shape, sharp.dtype) == (shape, dtype)
+    assert not np.array_equal(sharp, array)
+    if shape[-1] == 4:
+        np.testing.assert_array_equal(sharp[..., 3], array[..., 3])
+
+
+def test_a_deblurrer_is_loaded_once_and_used_often(tmp_path: Path) -> None:
+    path = weights(tmp_path)
+    deblurrer = Deblurrer(path, tile=64)
+    path.unlink()
+    array = np.full((70, 80, 3), 99, np.uint8)
+    np.testing.assert_array_equal(deblurrer(array), deblurrer(array))
+    np.testing.assert_array_equal(deblurrer(array, strength=0), array)
+
+
+def test_gray_through_a_colour_network_is_the_mean_of_its_channels(tmp_path: Path) -> None:
+    deblurrer = Deblurrer(weights(tmp_path))
+    gray = 0.4 + 0.2 * np.random.default_rng(0).random((16, 24, 1), np.float32)
+    colour = deblurrer(gray.repeat(3, 2))
+    np.testing.assert_allclose(deblurrer(gray)[..., 0], colour.mean(2), atol=1e-5)
+
+
+def test_colour_through_a_gray_network_changes_its_luminance_only(tmp_path: Path) -> None:
+    deblurrer = Deblurrer(weights(tmp_path, inp_channels=1, out_channels=1))
+    colour = 0.4 + 0.2 * np.random.default_rng(0).random((16, 24, 3), np.float32)
+    change = deblurrer(colour) - colour
+    assert np.abs(change).max() > 1e-3
+    np.testing.assert_allclose(change, change[..., :1].repeat(3, 2), atol=1e-6)
+    luminance = (colour * np.array([0.299, 0.587, 0.114], np.float32)).sum(2, keepdims=True)
+    np.testing.assert_allclose(deblurrer(luminance) - luminance, change[..., :1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((3, 9, 9, 3), np.uint8), r"shape \(3, 9, 9, 3\)"),
+        (np.zeros((9, 9, 2), np.uint8), r"shape \(9, 9, 2\)"),
+        (np.zeros((0, 9, 3), np.uint8), r"shape \(0, 9, 3\)"),
+        (np.zeros((9, 9), np.int64), "array of int64"),
+        ("photo.jpg", "a str is no photo"),
+        (torch.zeros(3, 9, 9), "a Tensor is no photo"),
+    ],
+)
+def test_what_is_no_photo_says_so(image: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        deblur(image, weights=weights(tmp_path))
+
+
+def test_a_dual_pixel_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="a 6-channel dual-pixel checkpoint"):
+        Deblurrer(weights(tmp_path, inp_channels=6, dual_pixel=True))
+
+
+def test_a_package_without_that_name_says_so() -> None:
+    import deblur_cli
+
+    with pytest.raises(AttributeError, match="no attribute 'sharpen'"):
+        deblur_cli.sharpen  # noqa: B018

@@ -1,0 +1,307 @@
+"""The commands as their users run them: most in this process, some as the installed console script."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from conftest import RestormerConfig, random_model
+from deblur_cli import __version__
+from deblur_cli.cli import main
+
+SCRIPT = str(Path(sys.executable).with_name("deblur"))
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Deblur = Callable[..., Outcome]
+
+
+@pytest.fixture
+def deblur(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Deblur:
+    """Runs `deblur ARGUMENTS` in a fresh folder, which becomes the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Outcome:
+        old = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as end:
+            main(list(arguments))
+        signal.signal(signal.SIGTERM, old)
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return Outcome(int(end.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of weights that runs in milliseconds."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(random_model().state_dict(), path)
+    return str(path)
+
+
+def photo(path: str, h: int = 40, w: int = 50, mode: str = "RGB") -> Path:
+    samples = np.random.default_rng(0).integers(0, 256, (h, w, len(mode)), np.uint8)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(samples[..., 0] if mode == "L" else samples).save(path)
+    return Path(path)
+
+
+def names(folder: str | Path) -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def samples(path: str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def test_the_bundled_weights_sharpen_a_photo_with_no_set_up(deblur: Deblur) -> None:
+    photo("a.jpg")
+    outcome = deblur("a.jpg", "-o", "b.jpg")
+    assert outcome.code == 0
+    assert outcome.out == ""
+    assert "a.jpg -> b.jpg" in outcome.err
+    assert samples("b.jpg").shape == (40, 50, 3)
+
+
+def test_the_result_goes_beside_the_input(deblur: Deblur, tiny: str) -> None:
+    photo("sub/a.png", mode="RGBA")
+    assert deblur("sub/a.png", "--weights", tiny).code == 0
+    assert samples("sub/a_sharp.png").shape == (40, 50, 4)
+    assert deblur("sub/a.png", "--weights", tiny, "--suffix", "-x").code == 0
+    assert Path("sub/a-x.png").exists()
+
+
+def test_an_existing_result_is_kept_unless_overwrite(deblur: Deblur, tiny: str) -> None:
+    photo("a.png")
+    Path("b.png").write_bytes(b"precious")
+    outcome = deblur("a.png", "-o", "b.png", "--weights", tiny)
+    assert (outcome.code, Path("b.png").read_bytes()) == (1, b"precious")
+    assert "b.png: exists already" in outcome.err
+    assert deblur("a.png", "-o", "b.png", "--weights", tiny, "--overwrite").code == 0
+    assert samples("b.png").shape == (40, 50, 3)
+
+
+def test_options_may_come_first_and_photos_may_be_many(deblur: Deblur, tiny: str) -> None:
+    photo("a.png")
+    photo("b.png", mode="L")
+    outcome = deblur("--weights", tiny, "-o", "out", "a.png", "b.png")
+    assert outcome.code == 0
+    assert "2 photos restored" in outcome.err
+    assert samples("out/b.png").shape == (40, 50)
+
+
+def test_one_bad_photo_does_not_stop_the_others(deblur: Deblur, tiny: str) -> None:
+    photo("a.png")
+    Path("b.jpg").write_text("I am text")
+    outcome = deblur("none.png", "b.jpg", "a.png", "-o", "out/", "--weights", tiny)
+    assert outcome.code == 1
+    assert "none.png: no such file" in outcome.err
+    assert "b.jpg: not a photo" in outcome.err
+    assert "1 photo restored, 2 failed" in outcome.err
+    assert names("out") == ["a.png"]
+
+
+def test_batch_goes_through_the_tree(deblur: Deblur, tiny: str) -> None:
+    photo("in/a.png")
+    photo("in/deep/b.jpg")
+    Path("in/broken.png").write_bytes(b"")
+    Path("in/notes.txt").write_text("hello")
+    outcome = deblur("batch", "in", "-o", "out", "--tile", "512", "--weights", tiny)
+    assert outcome.code == 1
+    assert "in/broken.png: the file is empty" in outcome.err
+    assert "passed over: 1 (not a photo)" in outcome.err
+    assert "2 photos restored, 1 failed" in outcome.err
+    assert sorted(path.as_posix() for path in Path("out").rglob("*.*")) == ["out/a.png", "out/deep/b.jpg"]
+
+
+def test_an_empty_folder_is_no_error(deblur: Deblur) -> None:
+    Path("empty").mkdir()
+    outcome = deblur("batch", "empty")
+    assert outcome.code == 0
+    assert "0 photos restored" in outcome.err
+
+
+def test_a_tile_is_rounded_with_a_note_and_quiet_silences_it(deblur: Deblur, tiny: str) -> None:
+    photo("a.png")
+    arguments = ("a.png", "--weights", tiny, "--tile", "500", "--overwrite")
+    assert "--tile 500 is rounded to 496" in deblur(*arguments).err
+    assert deblur(*arguments, "--quiet") == Outcome(0, "", "")
+
+
+def test_verbose_says_what_a_photo_was_made_with(deblur: Deblur, tiny: str) -> None:
+    photo("a.png", 100, 150)
+    err = deblur("a.png", "--weights", tiny, "--tile", "96", "--verbose").err
+    for words in ("tiles: 4", "tile_size: (72, 96)", "tiny.safetensors", "cpu", "rms_change"):
+        assert words in err
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 20_000), (9, 2)])
+def test_any_size_is_restored(size: tuple[int, int], deblur: Deblur, tiny: str) -> None:
+    photo("a.png", *size)
+    assert deblur("a.png", "--weights", tiny).code == 0
+    assert samples("a_sharp.png").shape == (*size, 3)
+
+
+def test_strength_0_keeps_every_pixel(deblur: Deblur, tiny: str) -> None:
+    photo("a.png")
+    assert deblur("a.png", "--weights", tiny, "--strength", "0").code == 0
+    np.testing.assert_array_equal(samples("a.png"), samples("a_sharp.png"))
+
+
+def truncated_jpeg(path: Path) -> None:
+    photo("whole.jpg", 200, 200)
+    data = Path("whole.jpg").read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+BAD_PHOTOS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing.jpg": (lambda path: None, "no such file"),
+    "folder.jpg": (Path.mkdir, "is a folder"),
+    "empty.jpg": (Path.touch, "the file is empty"),
+    "text.jpg": (lambda path: path.write_text("dear diary"), "not a photo"),
+    "cut.jpg": (truncated_jpeg, "cut short"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PHOTOS)
+def test_a_bad_photo_is_one_clear_message(name: str, deblur: Deblur) -> None:
+    make, message = BAD_PHOTOS[name]
+    make(Path(name))
+    outcome = deblur(name, "-o", "out/x.png")
+    assert outcome.code == 1
+    assert outcome.err.count("error:") == 1
+    assert f"{name}: " in outcome.err
+    assert message in outcome.err
+    assert not Path("out/x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["a.png", "--weights", "nope"], 2, "no weights named 'nope'"),
+        (["a.png", "--weights", "nope.pth"], 3, "nope.pth: no such weights file"),
+        (["a.png", "--weights", "other.pth"], 3, "other.pth: not a Restormer: 0 of 494 names match"),
+        (["a.png", "--weights", "a.png"], 3, "a.png: not a weights file"),
+        (["a.png", "--weights", "dual.safetensors"], 3, "a 6-channel dual-pixel checkpoint"),
+        (["a.png", "--tile", "-5"], 2, "a tile of -5 pixels is too small"),
+        (["a.png", "--tile", "big"], 2, "--tile big is no size"),
+        (["a.png", "--overlap", "300"], 2, "an overlap of 300 pixels does not go"),
+        (["a.png", "--strength", "2"], 2, "a strength of 2.0 makes no sense"),
+        (["a.png", "--device", "cuda:77"], 2, "there is no device 'cuda:77' here"),
+        (["a.png", "-o", "a.xyz"], 2, "cannot be written as .xyz"),
+        (["a.png", "--suffix", "a/b"], 2, "--suffix 'a/b' cannot be used"),
+        (["a.png", "--frobnicate"], 2, "No such option"),
+        (["bacth", "in"], 2, "no command named 'bacth'\n       Did you mean: deblur batch"),
+        (["frobnicate"], 2, "Commands: batch"),
+        (["batch", "missing"], 2, "missing: no such file or folder"),
+        (["in"], 1, "in: is a folder\n       To restore all photos in it: deblur batch in"),
+        (["a.png", "--suffix", "_taken"], 1, "a_taken.png: is a folder"),
+    ],
+)
+def test_wrong_arguments_lead_the_user_on(
+    arguments: list[str], code: int, message: str, deblur: Deblur
+) -> None:
+    photo("a.png")
+    photo("in/b.png")
+    Path("a_taken.png").mkdir()
+    torch.save({"conv.weight": torch.zeros(3)}, "other.pth")
+    save_file(
+        random_model(RestormerConfig(inp_channels=6, dual_pixel=True, dim=8)).state_dict(), "dual.safetensors"
+    )
+    outcome = deblur(*arguments)
+    assert outcome.code == code, outcome.err
+    assert message in outcome.err
+    assert outcome.out == ""
+
+
+def test_a_file_with_the_name_of_a_command(deblur: Deblur, tiny: str) -> None:
+    photo("a.png").rename("batch")
+    outcome = deblur("batch")
+    assert (outcome.code, "deblur ./batch" in outcome.err) == (2, True)
+    assert deblur("./batch", "--weights", tiny, "-o", "b.png").code == 0
+
+
+def test_no_arguments_show_the_help(deblur: Deblur) -> None:
+    outcome = deblur()
+    assert outcome.code == 2
+    assert "--tile" in outcome.out + outcome.err
+
+
+def test_help_shows_the_options_of_the_default_command(deblur: Deblur) -> None:
+    outcome = deblur("--help")
+    assert outcome.code == 0
+    for word in ("PHOTO", "--output", "--weights", "--tile", "--strength", "batch", "--version"):
+        assert word in outcome.out
+
+
+def test_version(deblur: Deblur) -> None:
+    assert deblur("--version") == Outcome(0, f"deblur {__version__}\n", "")
+
+
+# The installed console script
+
+
+def test_pipes_carry_a_photo_in_and_out(tiny: str, tmp_path: Path) -> None:
+    data = photo(str(tmp_path / "a.png")).read_bytes()
+    result = subprocess.run(
+        [SCRIPT, "-", "-o", "-", "--weights", tiny], input=data, capture_output=True, check=True
+    )
+    assert result.stdout.startswith(b"\x89PNG")
+    assert b"standard input -> standard output" in result.stderr
+
+
+def test_python_m_is_the_same_program() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "deblur_cli", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == f"deblur {__version__}\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_nothing_half_written(number: int, code: int, tmp_path: Path) -> None:
+    photo(str(tmp_path / "a.png"), 1500, 1500)
+    process = subprocess.Popen(
+        [SCRIPT, "a.png", "--tile", "64"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(6)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code, err
+    assert "stopped: 0 photos restored" in err
+    assert "Traceback" not in err
+    assert names(tmp_path) == ["a.png"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_read_only_target_fails_cleanly(deblur: Deblur, tiny: str, tmp_path: Path) -> None:
+    photo("a.png")
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", mount], check=False).returncode:
+        pytest.skip("no mounts here")
+    try:
+        outcome = deblur("a.png", "-o", "disk/b.png", "--weights", tiny)
+        assert outcome.code == 1
+        assert "disk/b.png" in outcome.err
+        assert "Read-only file system" in outcome.err
+    finally:
+        subprocess.run(["umount", mount], check=True)
