@@ -8,17 +8,19 @@ from deblur_cli.photo._alpha import fill_transparent
 from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_extension
 from deblur_cli.photo._image import image_from_photo, photo_from_image
 from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples
-from deblur_cli.photo._read import read_photo
+from deblur_cli.photo._read import PhotoInfo, inspect_photo, read_photo
 from deblur_cli.photo._write import write_photo
 
 __all__ = [
     "Encoding",
     "Metadata",
     "Photo",
+    "PhotoInfo",
     "Samples",
     "fill_transparent",
     "format_of_name",
     "image_from_photo",
+    "inspect_photo",
     "looks_like_photo",
     "output_extension",
     "photo_from_image",

@@ -2,10 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from deblur_cli.errors import PhotoError
 
@@ -13,30 +10,57 @@ TEMPORARY_SUFFIX = ".deblur-tmp"
 """Temporary files are named .NAME.XXXXXXXX.deblur-tmp; a long NAME is cut so that they fit in 255 bytes."""
 
 
-@contextmanager
-def replacing(target: Path) -> Iterator[BinaryIO]:
-    """A file to write into; it takes `target`'s place when the block ends, and vanishes if the block raises.
+def replace_file(target: Path, data: bytes) -> None:
+    """Make `data` the content of `target`, or raise PhotoError and leave everything as it was.
 
-    A new file gets the mode that the umask allows, an overwritten one keeps its mode. OSError becomes
-    PhotoError.
+    A new file gets the mode that the umask allows, an overwritten one keeps its mode; a link stays a link and
+    the file it points to is replaced.
     """
     try:
-        temporary = _temporary_beside(target)
-        try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            if target.exists():
-                temporary.chmod(target.stat().st_mode & 0o7777)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        _replace(Path(os.path.realpath(target)), data)
     except OSError as error:
         raise PhotoError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
+def _replace(target: Path, data: bytes) -> None:
+    mode = None
+    if target.is_dir():
+        raise IsADirectoryError(None, "it is a folder")
+    if target.exists():
+        if not target.is_file():
+            raise OSError(None, "it is not a regular file")
+        if not os.access(target, os.W_OK):
+            raise PermissionError(None, "it is write-protected")
+        mode = target.stat().st_mode & 0o7777
+    temporary = _temporary_beside(target)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if mode is not None:
+            temporary.chmod(mode)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the renaming itself last through a power cut, where the system lets a folder be synced."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some file systems refuse this, and the file is written all the same
+    finally:
+        os.close(descriptor)
+
+
 def _temporary_beside(target: Path) -> Path:
     ending = f".{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
-    name = os.fsencode(target.name)[: 255 - 1 - len(ending)]
-    return target.with_name(f".{os.fsdecode(name)}{ending}")
+    room = 255 - len(f".{ending}")
+    name = target.name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore")
+    return target.with_name(f".{name}{ending}")

@@ -1,4 +1,4 @@
-"""The formats: their names, extensions and first bytes. No decoder is imported here."""
+"""The formats: names, extensions, first bytes, and what each can hold. No decoder is imported here."""
 
 import re
 from dataclasses import dataclass
@@ -6,47 +6,72 @@ from pathlib import Path
 
 from deblur_cli.errors import UsageError
 
+KINDS = ("ICC", "EXIF", "XMP", "IPTC", "comment", "DPI")
+"""Of metadata, as docs/formats.md names them."""
+
 
 @dataclass(frozen=True)
 class Format:
     """One file format.
 
     extensions: the first is the one for files that have none.
-    becomes: the format that its results are written in; itself unless it is only read.
-    magic: matches the first bytes of its files, or None if another format's bytes come first (RAW in TIFF).
+    magic: matches the first bytes of its files; None if those are another format's (RAW is TIFF, mostly).
+    becomes: the format that results are written in: itself unless it is only read.
+    depths: the sample types it is written with.
+    metadata: the kinds of metadata it is written with.
+    max_side: the largest height or width it can be written with.
     """
 
     name: str
     extensions: tuple[str, ...]
-    becomes: str
     magic: re.Pattern[bytes] | None
+    becomes: str
+    depths: tuple[str, ...] = ("uint8",)
+    gray: bool = True
+    alpha: bool = True
+    metadata: tuple[str, ...] = ()
+    max_side: int = 2**31 - 1
 
 
-def _format(name: str, extensions: str, magic: bytes | None, becomes: str | None = None) -> Format:
+def _format(
+    name: str, extensions: str, magic: bytes | None, metadata: str = "", becomes: str = "", **facts: object
+) -> Format:
     pattern = re.compile(magic, re.DOTALL) if magic else None
-    return Format(name, tuple(extensions.split()), becomes or name, pattern)
+    facts["metadata"] = tuple(metadata.split())
+    return Format(name, tuple(extensions.split()), pattern, becomes or name, **facts)  # type: ignore[arg-type]
 
 
+_ALL = ("uint8", "uint16", "float32")
+_DEEP = ("uint8", "uint16")
+_RAW = ".dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw"
 FORMATS = {
     entry.name: entry
     for entry in (
-        _format("JPEG", ".jpg .jpeg .jpe .jfif", rb"\xff\xd8\xff"),
-        _format("PNG", ".png", rb"\x89PNG\r\n\x1a\n"),
-        _format("WebP", ".webp", rb"RIFF....WEBP"),
-        _format("AVIF", ".avif", rb"....ftyp(avif|avis)"),
-        _format("TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]"),
-        _format("BMP", ".bmp .dib", rb"BM"),
-        _format("PPM", ".ppm .pgm .pbm .pnm", rb"P[1-6][\s#]"),
-        _format("GIF", ".gif", rb"GIF8[79]a"),
+        _format(
+            "JPEG", ".jpg .jpeg .jpe .jfif", rb"\xff\xd8\xff", " ".join(KINDS), alpha=False, max_side=65500
+        ),
+        _format("PNG", ".png .apng", rb"\x89PNG\r\n\x1a\n", " ".join(KINDS), depths=_DEEP),
+        _format("WebP", ".webp", rb"RIFF....WEBP", "ICC EXIF XMP DPI", gray=False, max_side=16383),
+        _format("AVIF", ".avif", rb"....ftyp(avif|avis)", "ICC EXIF XMP DPI", max_side=65535),
+        _format("TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", " ".join(KINDS), depths=_ALL),
+        _format("BMP", ".bmp .dib", rb"BM", "ICC DPI"),
+        _format("PPM", ".ppm .pgm .pbm .pnm", rb"P[1-6][\s#]", "comment", depths=_DEEP, alpha=False),
+        _format("GIF", ".gif", rb"GIF8[79]a", "comment", max_side=65535),
+        _format("HEIC", ".heic .heif .hif", rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", becomes="JPEG"),
+        _format("RAW", _RAW, rb"....ftypcrx|FUJIFILMCCD-RAW|II(RO|RS|U\0)", becomes="TIFF"),
     )
 }
 
 
-def format_of_bytes(head: bytes) -> str | None:
-    """The name of the format whose files begin like this, or None."""
+def format_of_bytes(head: bytes, extension: str = "") -> str | None:
+    """The name of the format whose files begin like this, or None.
+
+    Most raw files are TIFF files with a small preview first, so what begins like TIFF is told by its name.
+    """
+    named = _format_of_extension(extension)
     for entry in FORMATS.values():
         if entry.magic and entry.magic.match(head):
-            return entry.name
+            return "RAW" if entry.name == "TIFF" and named and named.name == "RAW" else entry.name
     return None
 
 

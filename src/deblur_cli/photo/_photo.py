@@ -1,5 +1,6 @@
-"""What a decoded photo is: pixels, transparency, metadata, and how its file was encoded."""
+"""What a photo is in memory: pixels, transparency, metadata, and how its file was encoded."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,22 +8,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[Any]
-"""uint8, uint16 or float32."""
+"""(h, w, c) of uint8, uint16 or float32; c is 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
+
+
+def white_of(samples: Samples) -> int:
+    """The sample value of white: 255, 65535, or 1 in float."""
+    return {"uint8": 255, "uint16": 65535, "float32": 1}[samples.dtype.name]
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its photo. Blocks of bytes stay as they were until they are written.
+    """What a file says about its photo. Every block is the bytes of the file.
 
     exif: a TIFF structure, without the "Exif\\0\\0" that JPEG puts before it.
+    photoshop: Photoshop's image resources ("8BIM" blocks); IPTC is one of them.
     dpi: horizontal, vertical.
+    native: what only the photo's own format can hold: (name, bytes) of JPEG segments or PNG chunks.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    photoshop: bytes | None = None
     comment: bytes | None = None
     dpi: tuple[float, float] | None = None
+    native: tuple[tuple[str, bytes], ...] = ()
+
+    def kinds(self) -> tuple[str, ...]:
+        """Which kinds there are, in the words of docs/formats.md."""
+        from deblur_cli.photo._photoshop import iptc_of
+
+        present = {
+            "ICC": self.icc,
+            "EXIF": self.exif,
+            "XMP": self.xmp,
+            "IPTC": self.photoshop and iptc_of(self.photoshop),
+            "comment": self.comment,
+            "DPI": self.dpi,
+        }
+        return tuple(kind for kind, value in present.items() if value)
 
 
 @dataclass(frozen=True)
@@ -30,23 +54,25 @@ class Encoding:
     """How the file was encoded, so that its result can be encoded alike.
 
     format: a name of `_formats.FORMATS`.
-    jpeg_tables: the quantisation tables, in the order of the file.
+    lossless: False if the pixels went through a lossy codec.
+    jpeg_tables: JPEG's quantisation tables, in the order of the file.
     subsampling: JPEG's chroma subsampling as Pillow counts it: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0.
-    lossless: of WebP.
-    compression: of TIFF, as Pillow names it.
+    compression: TIFF's, as tifffile names it in lower case; None if there is none.
+    premultiplied: the colour is multiplied by alpha already, as TIFF's associated alpha has it.
     """
 
     format: str
+    lossless: bool = True
     jpeg_tables: tuple[tuple[int, ...], ...] = ()
     subsampling: int = 0
     progressive: bool = False
-    lossless: bool = True
     compression: str | None = None
+    premultiplied: bool = False
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded photo, upright: orientation is already applied.
+    """A decoded photo, upright: orientation is already applied, and reset in the metadata.
 
     pixels: (h, w, 3) or, gray, (h, w, 1); uint8, uint16 or float32.
     alpha: (h, w) of the same dtype, or None; 0 is transparent. Restoring leaves it alone.
@@ -63,8 +89,29 @@ class Photo:
     def peak(self) -> float:
         """The sample value that a network sees as 1.0.
 
-        255 or 65535; in float the largest sample there is, but at least 1, so that no highlight is cut off.
+        255 or 65535; in float the largest finite sample, but at least 1, so that no highlight is cut off.
         """
-        if self.pixels.dtype == np.float32:
-            return max(1.0, float(self.pixels.max()))
-        return float(np.iinfo(self.pixels.dtype).max)
+        if self.pixels.dtype != np.float32:
+            return white_of(self.pixels)
+        return float(self.pixels.max(initial=1, where=np.isfinite(self.pixels)))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A photo file of which the header is read and the pixels are not.
+
+    height, width, orientation: as stored, and how to turn that (EXIF's 1 to 8).
+    mode: "gray", "RGB", "palette" or "CMYK", with " and alpha" if there is that.
+    bits: of one sample in the file.
+    decode: the samples as stored; for CMYK the four inks, uint8.
+    """
+
+    height: int
+    width: int
+    mode: str
+    bits: int
+    encoding: Encoding
+    metadata: Metadata
+    decode: Callable[[], Samples]
+    orientation: int = 1
+    notes: tuple[str, ...] = ()

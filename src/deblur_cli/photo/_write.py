@@ -1,15 +1,25 @@
 """`Photo` -> photo file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from deblur_cli.photo._atomic import replacing
-from deblur_cli.photo._formats import FORMATS, format_of_name
-from deblur_cli.photo._photo import Photo, Samples
-
-DEFAULT_QUALITY = 92
+from deblur_cli.errors import PhotoError
+from deblur_cli.photo._atomic import replace_file
+from deblur_cli.photo._avif import encode_avif
+from deblur_cli.photo._colour import fits
+from deblur_cli.photo._exif import restored_exif, restored_xmp
+from deblur_cli.photo._formats import FORMATS, Format, format_of_name
+from deblur_cli.photo._gif_bmp import encode_bmp, encode_gif
+from deblur_cli.photo._jpeg import encode_jpeg
+from deblur_cli.photo._netpbm import encode_netpbm
+from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples, white_of
+from deblur_cli.photo._photoshop import without
+from deblur_cli.photo._png import COLOUR_CHUNKS, encode_png
+from deblur_cli.photo._tiff import encode_tiff
+from deblur_cli.photo._webp import encode_webp
 
 
 def write_photo(
@@ -19,49 +29,137 @@ def write_photo(
     format: str | None = None,  # noqa: A002  as in Pillow's save
     quality: int | None = None,
     strip_metadata: bool = False,
-) -> None:
-    """Encode a photo; a path is written atomically.
+) -> tuple[str, ...]:
+    """Encode a photo; a path is written atomically. Returns notes on what the format could not hold.
 
     format: by default that of the path's extension, or for a stream the one the photo came in.
     quality: 1 to 100, for formats that have one; by default as good as the input, at least 92.
+    strip_metadata: all but the colour profile, without which colours would change.
     """
+    name = str(target) if isinstance(target, Path) else "the output"
     own = FORMATS[photo.encoding.format].becomes
-    file_format = format or (format_of_name(target) if isinstance(target, Path) else own)
+    entry = FORMATS[format or (format_of_name(target) if isinstance(target, Path) else own)]
+    height, width = photo.pixels.shape[:2]
+    if max(height, width) > entry.max_side:
+        raise PhotoError(
+            f"{name}: {entry.name} holds at most {entry.max_side} pixels a side, not {width}x{height}"
+        )
+    samples, notes = _samples(photo, entry)
+    metadata, left_out = _metadata(photo, entry, samples, strip_metadata)
+    try:
+        data, more = _encode(entry.name, samples, photo.encoding, metadata, quality)
+    except Exception as error:
+        raise PhotoError(f"{name}: cannot be encoded as {entry.name} ({error})") from error
     if isinstance(target, Path):
-        with replacing(target) as file:
-            _encode(photo, file, file_format, quality, strip_metadata)
+        replace_file(target, data)
     else:
-        _encode(photo, target, file_format, quality, strip_metadata)
+        target.write(data)
+    return (*notes, *left_out, *more)
 
 
 def _encode(
-    photo: Photo, file: BinaryIO, file_format: str, quality: int | None, strip_metadata: bool
-) -> None:
-    from PIL import Image
-
-    samples: Samples = photo.pixels
-    if photo.alpha is not None and file_format in ("PNG", "WebP", "AVIF", "TIFF", "GIF"):
-        samples = np.dstack([samples, photo.alpha])
-    if file_format not in ("PNG", "TIFF"):
-        samples = _to_uint8(samples)
-    options: dict[str, Any] = {}
-    if not strip_metadata:
-        kept = photo.metadata
-        options = {"icc_profile": kept.icc, "exif": kept.exif, "xmp": kept.xmp, "dpi": kept.dpi}
-        options = {key: value for key, value in options.items() if value}
-    if file_format == "JPEG":
-        options |= {"quality": quality or DEFAULT_QUALITY, "subsampling": photo.encoding.subsampling}
-        if "exif" in options:
-            options["exif"] = b"Exif\0\0" + options["exif"]
-    elif file_format in ("WebP", "AVIF"):
-        options |= {"quality": quality or DEFAULT_QUALITY}
-    image = Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else samples)
-    image.save(file, file_format.upper(), **options)
+    file_format: str, samples: Samples, encoding: Encoding, metadata: Metadata, quality: int | None
+) -> tuple[bytes, list[str]]:
+    match file_format:
+        case "JPEG":
+            return encode_jpeg(samples, encoding, metadata, quality)
+        case "GIF":
+            return encode_gif(samples, metadata)
+        case "PNG":
+            return encode_png(samples, metadata), []
+        case "WebP":
+            return encode_webp(samples, encoding, metadata, quality), []
+        case "AVIF":
+            return encode_avif(samples, metadata, quality), []
+        case "TIFF":
+            return encode_tiff(samples, encoding, metadata), []
+        case "BMP":
+            return encode_bmp(samples, metadata), []
+        case "PPM":
+            return encode_netpbm(samples, metadata), []
+    raise ValueError(f"no encoder for {file_format}")
 
 
-def _to_uint8(samples: Samples) -> Samples:
-    if samples.dtype == np.uint16:
-        samples = np.rint(samples / 257.0)
-    elif samples.dtype == np.float32:
-        samples = np.rint(samples.clip(0, 1) * 255)
-    return samples.astype(np.uint8)
+def _samples(photo: Photo, entry: Format) -> tuple[Samples, list[str]]:
+    """Pixels and alpha together, of a kind that the format holds, and notes on what that cost."""
+    notes = []
+    pixels, alpha = photo.pixels, photo.alpha
+    if alpha is not None and photo.encoding.premultiplied and entry.name != "TIFF":
+        pixels = _divided(pixels, alpha)
+    if alpha is not None and not entry.alpha:
+        if (alpha < white_of(alpha)).any():
+            pixels = _onwhite_of(pixels, alpha)
+            notes.append(f"{entry.name} has no transparency: the photo is laid on white")
+        alpha = None
+    if pixels.shape[2] == 1 and (not entry.gray or (alpha is not None and entry.name in ("BMP", "GIF"))):
+        pixels = pixels.repeat(3, axis=2)
+    samples = pixels if alpha is None else np.dstack([pixels, alpha])
+    if samples.dtype.name not in entry.depths:
+        deepest = np.dtype(entry.depths[-1])
+        notes.append(
+            f"{entry.name} holds {8 * deepest.itemsize} bits: {_described(samples)} are reduced to them"
+        )
+        samples = _reduced(samples, deepest)
+    return samples, notes
+
+
+def _described(samples: Samples) -> str:
+    if samples.dtype != np.float32:
+        return "16 bits"
+    outside = ((samples < 0) | (samples > 1)).any()
+    return "floating-point samples, cut off below 0 and above 1," if outside else "floating-point samples"
+
+
+def _reduced(samples: Samples, dtype: np.dtype[Any]) -> Samples:
+    """Fewer bits, rounded; row by row, since the numbers between take four times the memory."""
+    result = np.empty(samples.shape, dtype)
+    scale = white_of(result) / white_of(samples)
+    for source, row in zip(samples, result, strict=True):
+        np.rint(np.nan_to_num(source).clip(0, white_of(samples)) * scale, out=row, casting="unsafe")
+    return result
+
+
+def _divided(pixels: Samples, alpha: Samples) -> Samples:
+    """Colours that were multiplied by alpha, divided by it."""
+    share = alpha[..., None] / np.float32(white_of(alpha))
+    colours = np.divide(pixels, share, out=np.zeros(pixels.shape, np.float32), where=share > 0)
+    return _like(colours, pixels)
+
+
+def _onwhite_of(pixels: Samples, alpha: Samples) -> Samples:
+    white = white_of(pixels)
+    share = alpha[..., None] / np.float32(white)
+    mixed = pixels * share + white * (1 - share)
+    return _like(mixed, pixels)
+
+
+def _like(computed: Samples, pixels: Samples) -> Samples:
+    """Computed samples in the type of the ones they came from."""
+    if pixels.dtype == np.float32:
+        return computed.astype(np.float32)
+    return np.rint(computed).clip(0, white_of(pixels)).astype(pixels.dtype)
+
+
+def _metadata(photo: Photo, entry: Format, samples: Samples, strip: bool) -> tuple[Metadata, list[str]]:
+    """The metadata to write, and notes on what the format cannot hold."""
+    notes = []
+    kept, same_format = photo.metadata, photo.encoding.format == entry.name
+    icc = kept.icc
+    if icc and not fits(icc, samples.shape[2] - (samples.shape[2] + 1) % 2):
+        icc = None
+        notes.append("the colour profile does not fit the pixels: it is left out")
+    native = kept.native if same_format else ()
+    if strip:
+        return Metadata(icc=icc, native=tuple(item for item in native if item[0] in COLOUR_CHUNKS)), notes
+    if lost := [kind for kind in kept.kinds() if kind not in entry.metadata]:
+        notes.append(f"{entry.name} cannot hold {' and '.join(lost)}: left out")
+    height, width = samples.shape[:2]
+    metadata = replace(
+        kept,
+        icc=icc,
+        exif=restored_exif(kept.exif, height, width, kept.dpi),
+        xmp=kept.xmp and restored_xmp(kept.xmp),
+        photoshop=kept.photoshop and without(kept.photoshop),
+        native=native,
+    )
+    return metadata, notes

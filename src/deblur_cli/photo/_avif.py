@@ -1,0 +1,60 @@
+"""AVIF: Pillow for the header and for writing, imagecodecs for pixels of more than 8 bits."""
+
+import io
+
+import numpy as np
+
+from deblur_cli.photo._exif import orientation_of, without_orientation
+from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
+
+DEFAULT_QUALITY = 92
+_HIGH_BIT_DEPTH, _TWELVE_BITS = 0x40, 0x20
+
+
+def open_avif(data: bytes) -> Opened:
+    """The header of an AVIF file. Its turns and mirrorings come as an orientation."""
+    from PIL import AvifImagePlugin
+
+    image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
+    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0") or None
+    notes = []
+    if image.n_frames > 1:
+        notes.append(f"only the first of {image.n_frames} frames is restored: the others are left out")
+    config = data.find(b"av1C")
+    flags = data[config + 6] if 0 <= config < len(data) - 6 else 0
+    bits = (12 if flags & _TWELVE_BITS else 10) if flags & _HIGH_BIT_DEPTH else 8
+
+    def decode() -> Samples:
+        if bits == 8:
+            return np.asarray(image)
+        import imagecodecs
+
+        top = (1 << bits) - 1
+        samples = imagecodecs.avif_decode(data, index=0).astype(np.uint32)
+        return ((samples * 65535 + top // 2) // top).astype(np.uint16)
+
+    mode = {"L": "gray", "LA": "gray and alpha", "RGB": "RGB", "RGBA": "RGB and alpha"}[image.mode]
+    metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"))
+    encoding = Encoding("AVIF", lossless=False)
+    return Opened(
+        image.height, image.width, mode, bits, encoding, metadata, decode, orientation_of(exif), tuple(notes)
+    )
+
+
+def encode_avif(samples: Samples, metadata: Metadata, quality: int | None) -> bytes:
+    """An AVIF file of uint8 samples; alpha is lossless."""
+    from PIL import Image
+
+    gray = samples.shape[2] < 3
+    file = io.BytesIO()
+    Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else np.ascontiguousarray(samples)).save(
+        file,
+        "AVIF",
+        quality=quality or DEFAULT_QUALITY,
+        subsampling="4:0:0" if gray else "4:4:4",
+        advanced={"alpha:lossless": "1"},
+        icc_profile=metadata.icc,
+        exif=metadata.exif and without_orientation(metadata.exif),
+        xmp=metadata.xmp,
+    )
+    return file.getvalue()

@@ -1,0 +1,61 @@
+"""HEIC and camera RAW files, read through libraries that are installed as extras."""
+
+import io
+
+import numpy as np
+
+from deblur_cli.photo import _tiff_tags as tt
+from deblur_cli.photo._errors import extra
+from deblur_cli.photo._exif import exif_of_tiff
+from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
+
+
+def open_heic(data: bytes) -> Opened:
+    """The header of a HEIC file. Its turns and mirrorings are applied by libheif, whatever EXIF says."""
+    with extra("heic"):
+        import pi_heif  # type: ignore[import-untyped]
+
+    file = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+    image = file[file.primary_index]
+    notes = []
+    if len(file) > 1:
+        notes.append(f"only the main one of {len(file)} pictures is restored: the others are left out")
+    exif = (image.info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
+    metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"))
+    kind, _, deep = image.mode.partition(";")
+    mode = {
+        "L": "gray",
+        "LA": "gray and alpha",
+        "RGB": "RGB",
+        "RGBA": "RGB and alpha",
+        "RGBa": "RGB and alpha",
+    }[kind]
+    width, height = image.size
+
+    def decode() -> Samples:
+        return np.asarray(image)
+
+    encoding = Encoding("HEIC", lossless=False, premultiplied=kind == "RGBa")
+    bits = image.info.get("bit_depth", 16 if deep else 8)
+    return Opened(height, width, mode, bits, encoding, metadata, decode, notes=tuple(notes))
+
+
+def open_raw(data: bytes) -> Opened:
+    """The header of a camera's raw file. It is developed to 16-bit sRGB with the camera's white balance."""
+    with extra("raw"):
+        import rawpy
+
+    raw = rawpy.imread(io.BytesIO(data))
+    sizes = raw.sizes
+    height, width = (sizes.iwidth, sizes.iheight) if sizes.flip in (5, 6) else (sizes.iheight, sizes.iwidth)
+    try:
+        exif = exif_of_tiff(tt.Tags.parse(data))
+    except tt.TagsError:
+        exif = None
+
+    def decode() -> Samples:
+        return raw.postprocess(output_bps=16, use_camera_wb=True)
+
+    note = "developed from the camera's raw data with its white balance, to 16-bit sRGB"
+    encoding = Encoding("RAW", compression="adobe_deflate")
+    return Opened(height, width, "RGB", 16, encoding, Metadata(exif=exif), decode, notes=(note,))

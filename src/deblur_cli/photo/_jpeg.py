@@ -1,0 +1,129 @@
+"""JPEG: Pillow for the pixels, its segments read and written here."""
+
+import io
+import struct
+
+import numpy as np
+
+from deblur_cli.photo._errors import CutShortError
+from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
+
+DEFAULT_QUALITY = 92
+_SEGMENT_BYTES = 65533
+_EXIF, _XMP, _ICC, _PHOTOSHOP = (
+    b"Exif\0\0",
+    b"http://ns.adobe.com/xap/1.0/\0",
+    b"ICC_PROFILE\0",
+    b"Photoshop 3.0\0",
+)
+_MPF = b"MPF\0"
+_STANDARD_LUMINANCE_SUM = 3692
+"""Of the 64 steps of the JPEG standard's luminance table, which is quality 50."""
+_PIXELS_PER_BYTE = 1024
+"""More than the entropy coding of any JPEG reaches: one bit for each 8x8 block makes 512."""
+
+
+def open_jpeg(data: bytes) -> Opened:
+    """The header of a JPEG file; CMYK and YCCK files come as CMYK."""
+    from PIL import JpegImagePlugin
+
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    if image.width * image.height > len(data) * _PIXELS_PER_BYTE:
+        raise CutShortError
+    segments: list[tuple[str, bytes]] = image.applist
+    notes = []
+    if any(name == "APP2" and body.startswith(_MPF) for name, body in segments):
+        notes.append("the file holds more pictures (a preview, a depth or a gain map): they are left out")
+    tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
+    subsampling = max(0, JpegImagePlugin.get_sampling(image))
+    encoding = Encoding("JPEG", False, tables, subsampling, "progressive" in image.info)
+
+    def decode() -> Samples:
+        image.load()
+        return np.asarray(image)
+
+    mode = {"L": "gray", "RGB": "RGB", "CMYK": "CMYK"}[image.mode]
+    metadata = _metadata(segments, image.info.get("dpi"))
+    return Opened(image.height, image.width, mode, 8, encoding, metadata, decode, notes=tuple(notes))
+
+
+def _metadata(segments: list[tuple[str, bytes]], dpi: tuple[float, float] | None) -> Metadata:
+    exif = xmp = None
+    icc, photoshop, comments, native = [], b"", [], []
+    for name, body in segments:
+        if name == "APP1" and body.startswith(_EXIF):
+            exif = exif or body[len(_EXIF) :]
+        elif name == "APP1" and body.startswith(_XMP):
+            xmp = xmp or body[len(_XMP) :]
+        elif name == "APP2" and body.startswith(_ICC):
+            icc.append(body[len(_ICC) :])
+        elif name == "APP13" and body.startswith(_PHOTOSHOP):
+            photoshop += body[len(_PHOTOSHOP) :]
+        elif name == "COM":
+            comments.append(body)
+        elif name not in ("APP0", "APP14") and not body.startswith(_MPF):  # those are about the pixels
+            native.append((name, body))
+    profile = b"".join(part[2:] for part in sorted(icc, key=lambda part: part[:1]))
+    return Metadata(
+        profile or None, exif, xmp, photoshop or None, b"\n".join(comments) or None, dpi, tuple(native)
+    )
+
+
+def quality_of(tables: tuple[tuple[int, ...], ...]) -> int:
+    """The quality, 50 to 100, whose tables are most like these, by the scale the reference encoder uses."""
+    if not tables:
+        return DEFAULT_QUALITY
+    scale = 100 * sum(tables[0]) / _STANDARD_LUMINANCE_SUM
+    return round(min(100, max(50, 100 - scale / 2)))
+
+
+def encode_jpeg(
+    samples: Samples, encoding: Encoding, metadata: Metadata, quality: int | None
+) -> tuple[bytes, list[str]]:
+    """A JPEG file of uint8 gray or RGB samples, and notes on what did not fit.
+
+    Unless told a quality: the input's own tables if they are finer than quality 92, else 92.
+    """
+    from PIL import Image
+
+    notes: list[str] = []
+    options: dict[str, object] = {"quality": quality or DEFAULT_QUALITY}
+    if quality is None and encoding.jpeg_tables and quality_of(encoding.jpeg_tables) > DEFAULT_QUALITY:
+        options = {"qtables": [list(table) for table in encoding.jpeg_tables]}
+    if metadata.dpi and max(metadata.dpi) < 1 << 16:
+        options["dpi"] = metadata.dpi
+    image = Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else samples)
+    file = io.BytesIO()
+    image.save(
+        file,
+        "JPEG",
+        subsampling=encoding.subsampling,
+        progressive=encoding.progressive,
+        extra=_segments(metadata, notes),
+        **options,
+    )
+    return file.getvalue(), notes
+
+
+def _segments(metadata: Metadata, notes: list[str]) -> bytes:
+    segments: list[tuple[str, bytes]] = []
+    for kind, name, head, body in (
+        ("EXIF", "APP1", _EXIF, metadata.exif),
+        ("XMP", "APP1", _XMP, metadata.xmp),
+        ("comment", "COM", b"", metadata.comment),
+    ):
+        if body and len(head + body) > _SEGMENT_BYTES:
+            notes.append(f"the {kind} is left out: JPEG holds at most 64 KB of it")
+        elif body:
+            segments.append((name, head + body))
+    segments += [("APP13", _PHOTOSHOP + part) for part in _parts(metadata.photoshop, _PHOTOSHOP)]
+    icc = _parts(metadata.icc, _ICC + b"12")
+    segments += [("APP2", _ICC + bytes((i, len(icc))) + part) for i, part in enumerate(icc, 1)]
+    segments += metadata.native
+    codes = {"COM": 0xFE} | {f"APP{number}": 0xE0 + number for number in range(16)}
+    return b"".join(struct.pack(">BBH", 0xFF, codes[name], 2 + len(body)) + body for name, body in segments)
+
+
+def _parts(block: bytes | None, head: bytes) -> list[bytes]:
+    size = _SEGMENT_BYTES - len(head)
+    return [block[at : at + size] for at in range(0, len(block), size)] if block else []

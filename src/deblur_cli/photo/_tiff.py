@@ -1,0 +1,226 @@
+"""TIFF: tifffile (with imagecodecs) for the pixels of any depth, its tags read and written here.
+
+Pillow would cut 16-bit colour to 8 bits, and turn the picture or not depending on how it was compressed.
+"""
+
+import io
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deblur_cli.photo import _photoshop
+from deblur_cli.photo import _tiff_tags as tt
+from deblur_cli.photo._errors import CutShortError, UnsupportedError
+from deblur_cli.photo._exif import contents, dpi_of_ifd, exif_of_tiff, orientation_of, resolution_tags
+from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples, white_of
+from deblur_cli.photo._tiff_tags import Tags
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+_GRAY_WHITE_IS_0, _GRAY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_CHANNELS = {_GRAY_WHITE_IS_0: 1, _GRAY: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
+_MODES = {_GRAY_WHITE_IS_0: "gray", _GRAY: "gray", _PALETTE: "palette", _CMYK: "CMYK"}
+_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
+_KEPT_COMPRESSIONS = ("lzw", "packbits", "adobe_deflate", "zstd", "lzma")
+_WITH_PREDICTOR = ("lzw", "adobe_deflate", "zstd")
+_STRIP_BYTES = 1 << 18
+_MAX_CHANNELS = 16
+
+
+def open_tiff(data: bytes) -> Opened:
+    """The header of the first picture in a TIFF file."""
+    from tifffile import TiffFile
+
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it prints what it thinks of a file
+    tags = Tags.parse(data)
+    ifd = tags.ifd(tags.first)
+    exif = exif_of_tiff(tags)
+    photoshop = ifd[tt.PHOTOSHOP].value if tt.PHOTOSHOP in ifd else b""
+    if tt.IPTC in ifd and not _photoshop.iptc_of(photoshop):
+        photoshop += _photoshop.wrapped(ifd[tt.IPTC].value)
+    metadata = Metadata(
+        icc=ifd[tt.ICC].value if tt.ICC in ifd else None,
+        exif=exif,
+        xmp=ifd[tt.XMP].value if tt.XMP in ifd else None,
+        photoshop=photoshop or None,
+        dpi=dpi_of_ifd(tags, ifd),
+    )
+    file = TiffFile(io.BytesIO(data))
+    page = file.pages.first
+    pages = _count_pages(tags)
+    notes = [f"only the first of {pages} pages is restored: the others are left out"] if pages > 1 else []
+    channels = _check(page, len(data))
+    mode = _MODES.get(page.photometric, "RGB")
+    if (extra := page.samplesperpixel - channels) > 1:
+        notes.append(f"{extra - 1} extra channels are left out")
+    compression = _name(page.compression).lower()
+    encoding = Encoding(
+        "TIFF",
+        compression=compression if compression in _KEPT_COMPRESSIONS else _replacement(compression),
+        premultiplied=bool(extra and page.extrasamples and page.extrasamples[0] == _ASSOCIATED_ALPHA),
+    )
+    return Opened(
+        page.imagelength,
+        page.imagewidth,
+        mode + " and alpha" * bool(extra and mode != "CMYK"),
+        page.bitspersample,
+        encoding,
+        metadata,
+        lambda: _decode(page, channels),
+        orientation_of(exif),
+        tuple(notes),
+    )
+
+
+def _name(number: int) -> str:
+    """Of a compression or kind of picture: tifffile gives an enum if it knows the number."""
+    return str(getattr(number, "name", number))
+
+
+def _replacement(compression: str) -> str | None:
+    """What we write where a file has a compression that is lossy, or of 1-bit pictures only, or old."""
+    return None if compression == "none" else "adobe_deflate"
+
+
+def _count_pages(tags: Tags) -> int:
+    """How many pictures follow each other that are no thumbnails of another."""
+    seen, offset, pages = set[int](), tags.first, 0
+    while offset and offset not in seen and len(seen) < 1000:
+        seen.add(offset)
+        try:
+            reduced = tags.integer(tags.ifd(offset).get(tt.NEW_SUBFILE_TYPE)) or 0
+            pages += not reduced & 1
+            offset = tags.successor(offset)
+        except tt.TagsError:
+            break
+    return pages
+
+
+def _check(page: "TiffPage", file_bytes: int) -> int:
+    """How many channels are colour. Refuses what would not decode to a whole picture, before it is decoded."""
+    channels = _CHANNELS.get(page.photometric)
+    if channels is None or page.compression == 6 or (page.photometric == _YCBCR and page.compression != 7):
+        kind = _name(page.photometric)
+        raise UnsupportedError(f"a TIFF of the kind {kind} with {_name(page.compression)} compression")
+    if page.imagedepth != 1 or not channels <= page.samplesperpixel <= _MAX_CHANNELS:
+        raise UnsupportedError(
+            f"a TIFF with {page.samplesperpixel} channels and a depth of {page.imagedepth}"
+        )
+    if page.dtype is None or page.dtype.name not in (
+        "bool",
+        "uint8",
+        "uint16",
+        "float16",
+        "float32",
+        "float64",
+    ):
+        raise UnsupportedError(f"a TIFF with {page.bitspersample}-bit {page.dtype or 'mixed'} samples")
+    tall, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    planes = page.samplesperpixel if page.planarconfig == 2 else 1
+    segments = -(-page.imagelength // tall) * -(-page.imagewidth // wide) * planes
+    offsets, sizes = page.dataoffsets, page.databytecounts
+    if len(offsets) < segments or len(sizes) < segments:
+        raise CutShortError
+    for offset, size in zip(offsets, sizes, strict=False):
+        if not size or not offset or offset + size > file_bytes:
+            raise CutShortError
+    return channels
+
+
+def _decode(page: "TiffPage", channels: int) -> Samples:
+    samples: Samples = page.asarray()
+    if page.planarconfig == 2 and page.samplesperpixel > 1:
+        samples = np.moveaxis(samples, 0, -1)
+    samples = samples.reshape(page.imagelength, page.imagewidth, -1)
+    if page.photometric == _CMYK:
+        return _to_8_bits(samples[..., :4], page.bitspersample)
+    samples = samples[..., : channels + 1]
+    if page.photometric == _PALETTE:
+        return _colours(samples, np.asarray(page.colormap))
+    samples = _to_full_range(samples, page.bitspersample)
+    if page.photometric == _GRAY_WHITE_IS_0:
+        inverted = (white_of(samples) - samples[..., :1]).astype(samples.dtype)
+        samples = np.concatenate([inverted, samples[..., 1:]], axis=2)
+    return samples
+
+
+def _colours(samples: Samples, colormap: Samples) -> Samples:
+    """Indices (and alpha) looked up in a map of three times 2**bits 16-bit values."""
+    if samples[..., 0].max(initial=0) >= colormap.shape[1]:
+        raise UnsupportedError("a TIFF whose palette is too short")
+    colours = (colormap >> 8 if colormap.max() > 255 else colormap).astype(np.uint8)
+    return np.concatenate([colours.T[samples[..., 0]], samples[..., 1:].astype(np.uint8)], axis=2)
+
+
+def _to_full_range(samples: Samples, bits: int) -> Samples:
+    """uint8, uint16 or float32; 1 to 7 bits spread over uint8, 9 to 15 over uint16."""
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32, copy=False)
+    if bits in (8, 16):
+        return samples
+    dtype, white = (np.uint8, 255) if bits < 8 else (np.uint16, 65535)
+    top = (1 << bits) - 1
+    return ((samples.astype(np.uint32) * white + top // 2) // top).astype(dtype)
+
+
+def _to_8_bits(samples: Samples, bits: int) -> Samples:
+    samples = _to_full_range(samples, bits)
+    scaled: Samples = np.rint(samples.clip(0) * np.float32(255 / white_of(samples)))
+    return scaled.clip(0, 255).astype(np.uint8)
+
+
+def encode_tiff(samples: Samples, encoding: Encoding, metadata: Metadata) -> bytes:
+    """A TIFF file of uint8, uint16 or float32 samples, compressed as `encoding` says."""
+    from tifffile import COMPRESSION, TiffWriter
+
+    exif = Tags.parse(metadata.exif or tt.empty_exif())
+    channels = samples.shape[2]
+    compression = encoding.compression
+    predictor = None
+    if compression in _WITH_PREDICTOR:
+        predictor = 3 if samples.dtype == np.float32 else 2
+    alpha = _ASSOCIATED_ALPHA if encoding.premultiplied else _UNASSOCIATED_ALPHA
+    file = io.BytesIO()
+    with TiffWriter(file, byteorder="<" if exif.order == "<" else ">") as writer:
+        writer.write(
+            samples.squeeze(2) if channels == 1 else samples,
+            photometric="rgb" if channels > 2 else "minisblack",
+            planarconfig="contig" if channels > 1 else None,
+            extrasamples=[alpha] if channels in (2, 4) else None,
+            compression=None if compression is None else COMPRESSION[compression.upper()],
+            predictor=predictor,
+            rowsperstrip=max(1, _STRIP_BYTES // (samples[0].nbytes or 1)),
+            metadata=None,
+            software=False,
+        )
+    with file.getbuffer() as written:
+        tags = Tags.parse(written)
+        header, appendix = tags.with_tags(*_tags(metadata, exif, tags))
+    file.seek(0)
+    file.write(header)
+    file.seek(0, io.SEEK_END)
+    file.write(appendix)
+    return file.getvalue()
+
+
+def _tags(
+    metadata: Metadata, exif: Tags, tags: Tags
+) -> tuple[dict[int, tt.Tag | None], tt.Ifd, tt.Ifd, tt.Ifd]:
+    """The tags that hold the metadata, and the Exif, GPS and Interoperability children."""
+    described, children, gps, interoperability = contents(exif)
+    first: dict[int, tt.Tag | None] = {
+        tag: value for tag, value in described.items() if tag not in tt.LAYOUT | {tt.EXIF_IFD, tt.GPS_IFD}
+    }
+    if metadata.dpi:
+        first |= resolution_tags(tags, metadata.dpi)
+    iptc = metadata.photoshop and _photoshop.iptc_of(metadata.photoshop)
+    rest = metadata.photoshop and _photoshop.without(metadata.photoshop, _photoshop.IPTC)
+    blocks = {tt.ICC: metadata.icc, tt.PHOTOSHOP: rest, tt.IPTC: iptc, tt.XMP: metadata.xmp}
+    types = {tt.ICC: tt.UNDEFINED, tt.PHOTOSHOP: tt.BYTE, tt.IPTC: tt.UNDEFINED, tt.XMP: tt.BYTE}
+    first |= {tag: tt.Tag(types[tag], len(block), block) for tag, block in blocks.items() if block}
+    if metadata.comment and tt.IMAGE_DESCRIPTION not in first:
+        text = metadata.comment.rstrip(b"\0") + b"\0"
+        first[tt.IMAGE_DESCRIPTION] = tt.Tag(tt.ASCII, len(text), text)
+    return first, children, gps, interoperability
