@@ -47,7 +47,7 @@ def encode_avif(samples: Samples, metadata: Metadata, quality: int | None) -> by
 
     gray = samples.shape[2] < 3
     file = io.BytesIO()
-    Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else np.ascontiguousarray(samples)).save(
+    Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else samples).save(
         file,
         "AVIF",
         quality=quality or DEFAULT_QUALITY,

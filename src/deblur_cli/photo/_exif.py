@@ -129,9 +129,10 @@ def contents(tags: Tags) -> tuple[tt.Ifd, tt.Ifd, tt.Ifd, tt.Ifd]:
 
 
 def exif_of_tiff(tags: Tags) -> bytes | None:
-    """The EXIF block that a TIFF file is: its tags less those about pixels and other metadata."""
+    """The EXIF block that a TIFF file is: its tags less those about pixels and those that `Metadata` has."""
     first, exif, gps, interoperability = contents(tags)
     elsewhere = tt.LAYOUT | {tt.XMP, tt.IPTC, tt.PHOTOSHOP, tt.ICC}
+    elsewhere |= {tt.X_RESOLUTION, tt.Y_RESOLUTION, tt.RESOLUTION_UNIT}
     first = {tag: value for tag, value in first.items() if tag not in elsewhere}
     if not first and not exif and not gps:
         return None

@@ -43,7 +43,9 @@ def open_jpeg(data: bytes) -> Opened:
         return np.asarray(image)
 
     mode = {"L": "gray", "RGB": "RGB", "CMYK": "CMYK"}[image.mode]
-    metadata = _metadata(segments, image.info.get("dpi"))
+    per_inch = {1: 1.0, 2: 2.54}.get(image.info.get("jfif_unit", 0), 0)
+    x, y = image.info.get("jfif_density", (0, 0))
+    metadata = _metadata(segments, (x * per_inch, y * per_inch) if x and y and per_inch else None)
     return Opened(image.height, image.width, mode, 8, encoding, metadata, decode, notes=tuple(notes))
 
 

@@ -4,8 +4,6 @@ import io
 import struct
 from collections.abc import Iterator
 
-import numpy as np
-
 from deblur_cli.photo._errors import CutShortError
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
@@ -70,7 +68,7 @@ def encode_webp(samples: Samples, encoding: Encoding, metadata: Metadata, qualit
 
     lossless = encoding.lossless and quality is None
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(samples)).save(
+    Image.fromarray(samples).save(
         file,
         "WEBP",
         lossless=lossless,

@@ -100,7 +100,7 @@ def _samples(photo: Photo, entry: Format) -> tuple[Samples, list[str]]:
             f"{entry.name} holds {8 * deepest.itemsize} bits: {_described(samples)} are reduced to them"
         )
         samples = _reduced(samples, deepest)
-    return samples, notes
+    return np.ascontiguousarray(samples), notes
 
 
 def _described(samples: Samples) -> str:
