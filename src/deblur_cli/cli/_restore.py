@@ -1,117 +1,34 @@
-"""The commands. They parse, wire the modules together and choose the exit code; the only user of typer.
+"""`deblur PHOTO...` and `deblur batch FOLDER...`."""
 
-Anything that imports torch, numpy or rich is imported inside a command: `--help` and `--version` answer at once.
-"""
-
-import copy
 import difflib
-import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
-from deblur_cli import __version__
-from deblur_cli.errors import DeblurError, UsageError
+from deblur_cli.cli._app import DEFAULT_COMMAND, app
+from deblur_cli.cli._options import (
+    BatchOutput,
+    Device,
+    Output,
+    Overlap,
+    Overwrite,
+    Quiet,
+    Strength,
+    Suffix,
+    Tile,
+    Verbose,
+    Weights,
+)
+from deblur_cli.cli._signals import Terminated
+from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deblur_cli.batch import Process
     from deblur_cli.console import Console
     from deblur_cli.events import Event
     from deblur_cli.jobs import Plan
-
-DEFAULT_COMMAND = "run"
-
-
-class Terminated(BaseException):
-    """SIGTERM: ends the run as Ctrl-C does, through every cleanup."""
-
-
-class DefaultCommandGroup(TyperGroup):
-    """`deblur PHOTO` is `deblur run PHOTO`, and the program's help shows the options of `run`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401, D102
-        if len(args) == 1 and args[0] in self.commands and Path(args[0]).is_file():
-            raise UsageError(
-                f"{args[0]!r} is a command", hint=f"For the file of that name: deblur ./{args[0]}"
-            )
-        own_options = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-        if args and args[0] not in self.commands and args[0] not in own_options:
-            args = [DEFAULT_COMMAND, *args]
-        return super().parse_args(ctx, args)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, D102
-        shown = copy.copy(self)
-        shown.params = [*self.commands[DEFAULT_COMMAND].params, *self.params]
-        TyperGroup.format_help(shown, ctx, formatter)
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401, D102
-        return ["PHOTO... [-o OUT]", "or", "deblur COMMAND ..."]
-
-
-app = typer.Typer(
-    cls=DefaultCommandGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _show_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"deblur {__version__}")
-        raise typer.Exit
-
-
-@app.callback(help="Sharpen blurred photos: [bold]deblur photo.jpg -o sharp.jpg[/]")
-def _program(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave."),
-    ] = False,
-) -> None:
-    pass
-
-
-Output = Annotated[
-    str | None,
-    typer.Option(
-        "--output", "-o", metavar="OUT", help="A file, a folder (ends in / or exists), or - for standard output. "
-        "Default: beside the input as NAME_sharp.EXT.",
-    ),
-]  # fmt: skip
-BatchOutput = Annotated[
-    str | None,
-    typer.Option("--output", "-o", metavar="FOLDER", help="Keep the tree there. Default: beside the inputs."),
-]
-Weights = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|FILE", help="Which network: a name, or a .pth, .pt or .safetensors of a Restormer."
-    ),
-]
-Tile = Annotated[
-    str,
-    typer.Option(
-        "--tile", metavar="N|auto|0", help="Work in tiles of N pixels a side; 0 takes the photo whole."
-    ),
-]
-Overlap = Annotated[int | None, typer.Option(help="Pixels that neighbouring tiles share.", show_default="64")]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")]
-Strength = Annotated[
-    float,
-    typer.Option(metavar="0..1", help="How much of the result to mix with the input: 0 is the input."),
-]
-Suffix = Annotated[str, typer.Option(help="Put after the name of results that go beside their inputs.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what each photo was made with.")]
 
 
 @dataclass(frozen=True)
@@ -257,23 +174,3 @@ def _refuse_unknown_command(word: str) -> None:
 
 def _commands() -> list[str]:
     return [info.name or info.callback.__name__ for info in app.registered_commands if info.callback]
-
-
-def main(args: list[str] | None = None) -> NoReturn:
-    """Run the program and exit; every error that a user can meet ends as a message and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        app(sys.argv[1:] if args is None else args, prog_name="deblur")
-    except DeblurError as error:
-        from deblur_cli.console import Console
-        from deblur_cli.report import exit_code_of
-
-        Console().error(error)
-        sys.exit(exit_code_of(error))
-    except Terminated:
-        sys.exit(143)
-    sys.exit()
-
-
-def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated

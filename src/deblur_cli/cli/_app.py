@@ -1,0 +1,61 @@
+"""The program as typer sees it: a group of commands, one of which need not be named."""
+
+import copy
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from deblur_cli import __version__
+from deblur_cli.errors import UsageError
+
+DEFAULT_COMMAND = "run"
+
+
+class DefaultCommandGroup(TyperGroup):
+    """`deblur PHOTO` is `deblur run PHOTO`, and the program's help shows the options of `run`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        if len(args) == 1 and args[0] in self.commands and Path(args[0]).is_file():
+            raise UsageError(
+                f"{args[0]!r} is a command", hint=f"For the file of that name: deblur ./{args[0]}"
+            )
+        own_options = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        if args and args[0] not in self.commands and args[0] not in own_options:
+            args = [DEFAULT_COMMAND, *args]
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        shown = copy.copy(self)
+        shown.params = [*self.commands[DEFAULT_COMMAND].params, *self.params]
+        TyperGroup.format_help(shown, ctx, formatter)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
+        return ["PHOTO... [-o OUT]", "or", "deblur COMMAND ..."]
+
+
+app = typer.Typer(
+    cls=DefaultCommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"deblur {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help="Sharpen blurred photos: [bold]deblur photo.jpg -o sharp.jpg[/]")
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave."),
+    ] = False,
+) -> None:
+    pass

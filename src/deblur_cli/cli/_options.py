@@ -1,0 +1,39 @@
+"""The options that commands share: each is declared once."""
+
+from typing import Annotated
+
+import typer
+
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="OUT", help="A file, a folder (ends in / or exists), or - for standard output. "
+        "Default: beside the input as NAME_sharp.EXT.",
+    ),
+]  # fmt: skip
+BatchOutput = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="FOLDER", help="Keep the tree there. Default: beside the inputs."),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE", help="Which network: a name, or a .pth, .pt or .safetensors of a Restormer."
+    ),
+]
+Tile = Annotated[
+    str,
+    typer.Option(
+        "--tile", metavar="N|auto|0", help="Work in tiles of N pixels a side; 0 takes the photo whole."
+    ),
+]
+Overlap = Annotated[int | None, typer.Option(help="Pixels that neighbouring tiles share.", show_default="64")]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")]
+Strength = Annotated[
+    float,
+    typer.Option(metavar="0..1", help="How much of the result to mix with the input: 0 is the input."),
+]
+Suffix = Annotated[str, typer.Option(help="Put after the name of results that go beside their inputs.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what each photo was made with.")]
