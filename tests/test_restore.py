@@ -7,7 +7,7 @@ from torch import Tensor
 
 from deblur_cli.errors import PhotoError, UsageError
 from deblur_cli.photo import Encoding, Photo
-from deblur_cli.restore import pad_to_unit, restore_photo
+from deblur_cli.restore import pad_to_unit, restore_photo, restore_region
 
 PNG = Encoding("PNG")
 
@@ -142,3 +142,42 @@ def test_padding_mirrors_and_then_repeats(h: int, w: int) -> None:
         assert torch.equal(padded[..., :h, w], image[..., w - 2])
     if missing > w - 1:
         assert torch.equal(padded[..., :h, -1], image[..., 0])
+
+
+@pytest.mark.parametrize("region", [(0, 0, 50, 40), (13, 7, 60, 51), (100, 90, 50, 30), (70, 0, 1, 1)])
+def test_a_region_is_restored_and_every_other_pixel_is_left_alone(region: tuple[int, int, int, int]) -> None:
+    pixels = random_pixels(120, 150, 3, np.uint16) // 2
+    restored = restore_region(
+        photo_of(pixels), region, lambda tile: tile + 0.2, tile=64, overlap=16
+    ).photo.pixels
+    x, y, w, h = region
+    inside = np.zeros((120, 150), bool)
+    inside[y : y + h, x : x + w] = True
+    np.testing.assert_array_equal(restored[~inside], pixels[~inside])
+    change = restored.astype(int) - pixels
+    assert (change[inside] > 0).all()
+    if h > 30:
+        assert change[y + h // 2, x + w // 2].tolist() == pytest.approx([0.2 * 65535] * 3, abs=1)
+
+
+def test_a_region_fades_into_the_photo_but_not_at_the_photos_own_border() -> None:
+    pixels = np.full((100, 100, 1), 1000, np.uint16)
+    change = restore_region(
+        photo_of(pixels), (0, 20, 60, 60), lambda tile: tile + 0.2, tile=0, overlap=0
+    ).photo.pixels
+    rows, columns = change[20:80, 30, 0].astype(int), change[50, :60, 0].astype(int)
+    assert (np.diff(rows[:16]) > 0).all()
+    assert (np.diff(rows[-16:]) < 0).all()
+    assert columns[0] == columns[20] > columns[-1] > 1000
+
+
+def test_a_region_of_a_transparent_photo_keeps_alpha() -> None:
+    alpha = random_pixels(64, 64, 1, np.uint8)[..., 0]
+    photo = photo_of(random_pixels(64, 64, 3, np.uint8), alpha)
+    assert restore_region(photo, (10, 10, 20, 20), identity, tile=0, overlap=0).photo.alpha is alpha
+
+
+@pytest.mark.parametrize("region", [(-1, 0, 5, 5), (0, 0, 0, 5), (0, 0, 151, 5), (149, 119, 1, 2)])
+def test_a_region_outside_the_photo_says_how_large_that_is(region: tuple[int, int, int, int]) -> None:
+    with pytest.raises(UsageError, match=r"does not lie in a photo of 150x120"):
+        restore_region(photo_of(random_pixels(120, 150, 3, np.uint8)), region, identity, tile=0, overlap=0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,14 @@ from deblur_cli.tiles import UNIT, plan_tiles
 
 Predict = Callable[[Tensor], Tensor]
 """(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of 8 -> the same shape and dtype, restored."""
+
+Region = tuple[int, int, int, int]
+"""x, y, width, height in pixels of the upright photo."""
+
+CONTEXT = 96
+"""Pixels around a region that the network sees too."""
+FADE = 16
+"""Pixels inside a region's border over which its result fades into the photo."""
 
 Progress = Callable[[float, int], None]
 """Called with the tiles done so far (a fraction inside a tile) and their number."""
@@ -89,6 +98,43 @@ def restore_photo(
         gradient_gain=(_gradient_energy(restored) + 1e-9) / (_gradient_energy(image) + 1e-9),
     )
     return Restored(replace(photo, pixels=pixels), details)
+
+
+def restore_region(photo: Photo, region: Region, predict: Predict, **options: Any) -> Restored:  # noqa: ANN401
+    """Restore a part of a photo and leave every other pixel as it is; options as of `restore_photo`.
+
+    The network sees some of the surroundings too. Inside the region, towards its border, the result fades into the
+    photo, so that no edge shows. UsageError for a region that does not lie in the photo.
+    """
+    photo_h, photo_w = photo.pixels.shape[:2]
+    x, y, w, h = region
+    if min(x, y) < 0 or min(w, h) < 1 or x + w > photo_w or y + h > photo_h:
+        raise UsageError(
+            f"the region {x},{y},{w},{h} does not lie in a photo of {photo_w}x{photo_h}",
+            hint="--region takes X,Y,W,H: left and top edge, width and height, in pixels of the upright photo.",
+        )
+    left, top = (max(0, start - CONTEXT) // UNIT * UNIT for start in (x, y))
+    surroundings = (slice(top, y + h + CONTEXT), slice(left, x + w + CONTEXT))
+    alpha = None if photo.alpha is None else photo.alpha[surroundings]
+    restored = restore_photo(
+        replace(photo, pixels=photo.pixels[surroundings], alpha=alpha), predict, **options
+    )
+    new = restored.photo.pixels[y - top : y - top + h, x - left : x - left + w]
+    old = photo.pixels[y : y + h, x : x + w]
+    fade = _fade(y, h, photo_h)[:, None, None] * _fade(x, w, photo_w)[:, None]
+    blended = old + fade * (new.astype(np.float32) - old)
+    pixels = photo.pixels.copy()
+    pixels[y : y + h, x : x + w] = blended if pixels.dtype == np.float32 else np.rint(blended)
+    return replace(restored, photo=replace(photo, pixels=pixels))
+
+
+def _fade(start: int, length: int, whole: int) -> Samples:
+    """Weights of a region on one axis: 1, and towards an end that is not the photo's own, down to almost 0."""
+    steps = np.arange(length) + 0.5
+    before = np.full(length, FADE) if start == 0 else steps
+    after = np.full(length, FADE) if start + length == whole else steps[::-1]
+    weights = np.minimum(before, after) / min(FADE, max(1, length / 4))
+    return np.asarray(weights.clip(max=1), np.float32)
 
 
 def check_strength(strength: float) -> None:
