@@ -1,7 +1,11 @@
 """What the decoders of this package say of a file before `_read` puts the file's name to it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+for library in ("imagecodecs", "tifffile"):  # what they log about a broken file would reach the terminal
+    logging.getLogger(library).addHandler(logging.NullHandler())
 
 
 class CutShortError(Exception):

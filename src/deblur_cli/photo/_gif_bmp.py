@@ -12,6 +12,8 @@ _INCHES_PER_METRE = 1 / 0.0254
 _V5_HEADER_BYTES = 124
 _BITFIELDS, _EMBEDDED_PROFILE, _CALIBRATED_SRGB = 3, 0x4D424544, 0x73524742
 _GIF_COLOURS = 256
+_GIF_PIXELS_PER_BYTE = 4096
+"""More than LZW reaches with codes of 12 bits that stand for at most 4096 pixels."""
 
 
 def open_gif(data: bytes) -> Opened:
@@ -21,6 +23,8 @@ def open_gif(data: bytes) -> Opened:
     if b";" not in data[-16:]:  # the trailer, and what some writers leave after it
         raise CutShortError
     image = GifImagePlugin.GifImageFile(io.BytesIO(data))
+    if image.width * image.height > len(data) * _GIF_PIXELS_PER_BYTE:
+        raise CutShortError
     frames = image.n_frames
     notes = (f"only the first of {frames} frames is restored: the others are left out",) if frames > 1 else ()
     alpha = "transparency" in image.info
@@ -48,7 +52,9 @@ def encode_gif(samples: Samples, metadata: Metadata) -> tuple[bytes, list[str]]:
             notes.append("GIF has no half transparency: pixels are made transparent or not")
         available = _GIF_COLOURS - (not visible.all())
         packed = samples[..., :3].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-        colours, indices = np.unique(packed[visible], return_inverse=True)
+        places = np.zeros(1 << 24, np.uint8)  # faster, and smaller, than to sort the pixels
+        places[packed[visible]] = 1
+        colours = np.flatnonzero(places)
         if len(colours) > available:
             notes.append(f"GIF holds {available} of the photo's {len(colours)} colours")
             rgb = Image.fromarray(np.ascontiguousarray(samples[..., :3]))
@@ -57,7 +63,8 @@ def encode_gif(samples: Samples, metadata: Metadata) -> tuple[bytes, list[str]]:
             palette = (image.getpalette() or [])[: 3 * available]
         else:
             plane = np.zeros(samples.shape[:2], np.uint8)
-            plane[visible] = indices
+            places[colours] = np.arange(len(colours))
+            plane[visible] = places[packed[visible]]
             palette = [
                 value
                 for colour in colours.tolist()

@@ -1,5 +1,6 @@
 """Photo file -> `Photo`, or what can be said of it without decoding its pixels."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ _OPENERS: dict[str, Callable[[bytes], Opened]] = {
     "RAW": open_raw,
 }
 _HEAD_BYTES = 32
+MAX_DPI = 100_000
+"""Beyond it a resolution is nonsense, and too large a number for some headers."""
 _CUT_SHORT = ("truncated", "too small", "end of file", "not enough data", "premature", "empty input")
 """What libraries say of files that end too early."""
 
@@ -127,9 +130,14 @@ def _head_and_rest(file: BinaryIO, suffix: str) -> tuple[bytes, str | None, byte
 
 @contextmanager
 def _naming(name: str, file_format: str) -> Iterator[None]:
-    """Around a step of decoding: whatever it raises becomes a PhotoError with the file's name."""
+    """Around a step of decoding: whatever it raises becomes a PhotoError with the file's name.
+
+    Python warnings of Pillow about a file are not for users of ours: what matters is raised or noted.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except MissingExtraError as error:
         raise PhotoError(
             f"{name}: reading {file_format} needs a library that is not installed",
@@ -142,6 +150,10 @@ def _naming(name: str, file_format: str) -> Iterator[None]:
     except Exception as error:  # decoders raise whatever they like on a broken file
         if isinstance(error, CutShortError) or any(words in str(error).lower() for words in _CUT_SHORT):
             raise PhotoError(f"{name}: the {file_format} file is cut short") from error
+        if type(error).__name__ == "DecompressionBombError":
+            raise PhotoError(
+                f"{name}: the {file_format} file claims to have more pixels than any photo"
+            ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PhotoError(f"{name}: the {file_format} file is damaged ({reason[:200]})") from error
 
@@ -155,8 +167,10 @@ def _opened(data: bytes, file_format: str) -> Opened:
     if metadata.exif and not is_exif(metadata.exif):
         metadata = replace(metadata, exif=None)
         notes += ("the EXIF data is damaged: it is left out",)
-    if metadata.dpi is None:
-        metadata = replace(metadata, dpi=dpi_of(metadata.exif))
+    dpi = metadata.dpi or dpi_of(metadata.exif)
+    if dpi and not all(1 <= value <= MAX_DPI for value in dpi):
+        dpi = None
+    metadata = replace(metadata, dpi=dpi)
     orientation = opened.orientation
     if file_format not in ("HEIC", "RAW"):  # their libraries turn the picture
         orientation = orientation_of(metadata.exif)

@@ -4,7 +4,6 @@ Pillow would cut 16-bit colour to 8 bits, and turn the picture or not depending 
 """
 
 import io
-import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +32,6 @@ def open_tiff(data: bytes) -> Opened:
     """The header of the first picture in a TIFF file."""
     from tifffile import TiffFile
 
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it prints what it thinks of a file
     tags = Tags.parse(data)
     ifd = tags.ifd(tags.first)
     exif = exif_of_tiff(tags)

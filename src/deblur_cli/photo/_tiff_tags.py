@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass, replace
 from typing import Self
 
+from deblur_cli.photo._errors import CutShortError
+
 IMAGE_WIDTH, IMAGE_LENGTH = 0x0100, 0x0101
 NEW_SUBFILE_TYPE = 0x00FE
 IMAGE_DESCRIPTION = 0x010E
@@ -48,7 +50,11 @@ LAYOUT = frozenset(
 
 
 class TagsError(ValueError):
-    """A TIFF structure that points outside itself or is none."""
+    """What is no TIFF structure."""
+
+
+class TagsCutShortError(TagsError, CutShortError):
+    """A TIFF structure that points outside itself."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +94,14 @@ class Tags:
         try:
             return int(struct.unpack_from(self.order + code, self.data, offset)[0])
         except struct.error as error:
-            raise TagsError(f"nothing at offset {offset}") from error
+            raise TagsCutShortError(f"nothing at offset {offset}") from error
 
     def entries(self, offset: int) -> dict[int, int]:
         """Where each tag's entry begins in the IFD at `offset`."""
         count = self._number("Q" if self.big else "H", offset)
         size, start = self._entry_bytes, offset + (8 if self.big else 2)
         if start + count * size > len(self.data):
-            raise TagsError(f"the tags at offset {offset} are cut short")
+            raise TagsCutShortError(f"the tags at offset {offset} are cut short")
         return {self._number("H", entry): entry for entry in range(start, start + count * size, size)}
 
     def ifd(self, offset: int) -> Ifd:
