@@ -257,6 +257,15 @@ def test_version(deblur: Deblur) -> None:
     assert deblur("--version") == Outcome(0, f"deblur {__version__}\n", "")
 
 
+def test_waiting_threads_do_not_spin(deblur: Deblur, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    deblur("--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    deblur("--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 # The installed console script
 
 

@@ -3,6 +3,7 @@
 Anything that imports torch, numpy or rich is imported inside a command: `--help` and `--version` answer at once.
 """
 
+import os
 import sys
 from typing import NoReturn
 
@@ -17,6 +18,8 @@ __all__ = ["app", "main"]
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit; every error that a user can meet ends as a message and an exit code."""
     raise_on_sigterm()
+    # Before torch is loaded: threads that spin while they wait make a busy computer slow (docs/decisions/0004).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(sys.argv[1:] if args is None else args, prog_name="deblur")
     except DeblurError as error:
