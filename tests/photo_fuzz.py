@@ -14,11 +14,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from photo_files import WRITTEN, Kind, holds, stored
 
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import inspect_photo, output_extension, read_photo, write_photo
 from deblur_cli.photo._formats import FORMATS
+from photo_files import WRITTEN, Kind, holds, stored
 
 HANG_S = 10
 MEMORY_BYTES = 1 << 30
@@ -27,7 +27,12 @@ FIXTURES = Path(__file__).parent / "data/photos"
 
 def valid_files() -> list[tuple[str, bytes]]:
     """(extension, file) of every format, with all its metadata."""
-    kinds = [Kind("uint8", 3, False), Kind("uint16", 3, True), Kind("uint8", 1, False), Kind("uint8", 3, True)]
+    kinds = [
+        Kind("uint8", 3, False),
+        Kind("uint16", 3, True),
+        Kind("uint8", 1, False),
+        Kind("uint8", 3, True),
+    ]
     made = [
         (FORMATS[name].extensions[0], stored(name, kind, orientation=6))
         for name in WRITTEN
@@ -63,7 +68,11 @@ def mutated(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
             case 5:
                 data = data[:at] + data[at : at + 100] * int(rng.integers(2, 4)) + data[at + 100 :]
             case 6:
-                data = data[:at] + other[int(rng.integers(len(other))) :][: int(rng.integers(1, 500))] + data[at:]
+                data = (
+                    data[:at]
+                    + other[int(rng.integers(len(other))) :][: int(rng.integers(1, 500))]
+                    + data[at:]
+                )
             case 7:
                 data = data[:at] + bytes(min(size - at, int(rng.integers(1, 60)))) + data[at + 60 :]
     return data

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 
+from deblur_cli.photo._boxes import check_boxes
 from deblur_cli.photo._exif import orientation_of, without_orientation
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
@@ -15,6 +16,7 @@ def open_avif(data: bytes) -> Opened:
     """The header of an AVIF file. Its turns and mirrorings come as an orientation."""
     from PIL import AvifImagePlugin
 
+    check_boxes(data)
     image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
     exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0") or None
     notes = []

@@ -5,6 +5,7 @@ import io
 import numpy as np
 
 from deblur_cli.photo import _tiff_tags as tt
+from deblur_cli.photo._boxes import check_boxes
 from deblur_cli.photo._errors import extra
 from deblur_cli.photo._exif import exif_of_tiff
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
@@ -15,6 +16,7 @@ def open_heic(data: bytes) -> Opened:
     with extra("heic"):
         import pi_heif  # type: ignore[import-untyped]
 
+    check_boxes(data)
     file = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     image = file[file.primary_index]
     notes = []
@@ -32,11 +34,13 @@ def open_heic(data: bytes) -> Opened:
     }[kind]
     width, height = image.size
 
+    bits = image.info.get("bit_depth", 16 if deep else 8)
+
     def decode() -> Samples:
-        return np.asarray(image)
+        samples: Samples = np.array(image)  # a copy: pi_heif frees what a view would show
+        return samples | samples >> bits if deep else samples  # pi_heif leaves the low bits of white empty
 
     encoding = Encoding("HEIC", lossless=False, premultiplied=kind == "RGBa")
-    bits = image.info.get("bit_depth", 16 if deep else 8)
     return Opened(height, width, mode, bits, encoding, metadata, decode, notes=tuple(notes))
 
 

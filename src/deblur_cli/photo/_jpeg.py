@@ -17,7 +17,7 @@ _EXIF, _XMP, _ICC, _PHOTOSHOP = (
     b"Photoshop 3.0\0",
 )
 _MPF = b"MPF\0"
-_STANDARD_LUMINANCE_SUM = 3692
+_STANDARD_LUMINANCE_SUM = 3688
 """Of the 64 steps of the JPEG standard's luminance table, which is quality 50."""
 _PIXELS_PER_BYTE = 1024
 """More than the entropy coding of any JPEG reaches: one bit for each 8x8 block makes 512."""
@@ -75,6 +75,8 @@ def quality_of(tables: tuple[tuple[int, ...], ...]) -> int:
     """The quality, 50 to 100, whose tables are most like these, by the scale the reference encoder uses."""
     if not tables:
         return DEFAULT_QUALITY
+    if max(tables[0]) == 1:  # a step cannot be less, whatever the scale
+        return 100
     scale = 100 * sum(tables[0]) / _STANDARD_LUMINANCE_SUM
     return round(min(100, max(50, 100 - scale / 2)))
 

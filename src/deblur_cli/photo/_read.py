@@ -155,6 +155,8 @@ def _naming(name: str, file_format: str) -> Iterator[None]:
                 f"{name}: the {file_format} file claims to have more pixels than any photo"
             ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, SyntaxError | KeyError | IndexError):  # Pillow's "not identified", and our own
+            reason = "its header makes no sense"
         raise PhotoError(f"{name}: the {file_format} file is damaged ({reason[:200]})") from error
 
 

@@ -34,6 +34,8 @@ def open_tiff(data: bytes) -> Opened:
 
     tags = Tags.parse(data)
     ifd = tags.ifd(tags.first)
+    if tt.LAYOUT & tags.entries(tags.first).keys() - ifd.keys():  # what tifffile would take a default for
+        raise CutShortError
     exif = exif_of_tiff(tags)
     photoshop = ifd[tt.PHOTOSHOP].value if tt.PHOTOSHOP in ifd else b""
     if tt.IPTC in ifd and not _photoshop.iptc_of(photoshop):

@@ -1,0 +1,422 @@
+"""Files as other programs write them: every kind is read as what it shows."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms, TiffImagePlugin
+
+from deblur_cli.errors import PhotoError
+from deblur_cli.photo import PhotoInfo, inspect_photo, output_extension, read_photo, write_photo
+from deblur_cli.photo._jpeg import quality_of
+from photo_files import gray_profile
+
+FIXTURES = Path(__file__).parent / "data/photos"
+RNG = np.random.default_rng(0)
+GRAY = RNG.integers(0, 256, (16, 24), dtype=np.uint8)
+RGB = RNG.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+DEEP = RNG.integers(0, 65536, (16, 24, 3), dtype=np.uint16)
+FLOAT = (RNG.random((16, 24, 3)) * 5 - 1).astype(np.float32)
+IMAGE = Image.fromarray(RGB)
+PALETTE = IMAGE.quantize(16)
+PALETTE_RGB = np.asarray(PALETTE.convert("RGB"))
+BILEVEL = Image.fromarray(GRAY).convert("1")
+BILEVEL_GRAY = np.asarray(BILEVEL.convert("L"))
+
+
+def pillow(image: Image.Image, file_format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def tiff(samples: np.ndarray, **options: object) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, samples, **({"photometric": "rgb"} | options))
+    return file.getvalue()
+
+
+def plain_netpbm(kind: bytes, numbers: np.ndarray, maximum: bytes) -> bytes:
+    lines = b"\n".join(b" ".join(b"%d" % number for number in row.ravel()) for row in numbers)
+    return kind + b"\n# made by hand\n24\t16\n" + maximum + lines + b"\n"
+
+
+def interlaced_png() -> bytes:
+    """Adam7: seven pictures, each of every so manieth pixel, one after the other."""
+    import struct
+    import zlib
+
+    starts = (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    )
+    rows = b"".join(
+        b"\0" + row.tobytes() for y, x, down, right in starts for row in DEEP.astype(">u2")[y::down, x::right]
+    )
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", 24, 16, 16, 2, 0, 0, 1)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+EXACT: dict[str, tuple[Callable[[], bytes], np.ndarray, str, int]] = {
+    "PNG palette": (lambda: pillow(PALETTE, "PNG"), PALETTE_RGB, "palette", 4),
+    "PNG 1 bit": (lambda: pillow(BILEVEL, "PNG"), BILEVEL_GRAY, "gray", 1),
+    "PNG gray": (lambda: pillow(Image.fromarray(GRAY), "PNG"), GRAY, "gray", 8),
+    "PNG gray 16 bit": (lambda: pillow(Image.fromarray(DEEP[..., 0]), "PNG"), DEEP[..., 0], "gray", 16),
+    "PNG 16 bit": (lambda: imagecodecs.png_encode(DEEP), DEEP, "RGB", 16),
+    "PNG interlaced": (interlaced_png, DEEP, "RGB", 16),
+    "TIFF 1 bit": (lambda: pillow(BILEVEL, "TIFF"), BILEVEL_GRAY, "gray", 1),
+    "TIFF fax": (lambda: pillow(BILEVEL, "TIFF", compression="group4"), BILEVEL_GRAY, "gray", 1),
+    "TIFF palette": (lambda: pillow(PALETTE, "TIFF"), PALETTE_RGB, "palette", 8),
+    "TIFF white is 0": (lambda: tiff(255 - GRAY, photometric="miniswhite"), GRAY, "gray", 8),
+    "TIFF LZW": (lambda: pillow(IMAGE, "TIFF", compression="tiff_lzw"), RGB, "RGB", 8),
+    "TIFF deflate": (lambda: pillow(IMAGE, "TIFF", compression="tiff_adobe_deflate"), RGB, "RGB", 8),
+    "TIFF packbits": (lambda: pillow(IMAGE, "TIFF", compression="packbits"), RGB, "RGB", 8),
+    "TIFF 16 bit": (lambda: tiff(DEEP), DEEP, "RGB", 16),
+    "TIFF big-endian": (lambda: tiff(DEEP, byteorder=">"), DEEP, "RGB", 16),
+    "BigTIFF": (lambda: tiff(DEEP, bigtiff=True), DEEP, "RGB", 16),
+    "TIFF tiles": (lambda: tiff(DEEP, tile=(16, 16), compression="lzw", predictor=True), DEEP, "RGB", 16),
+    "TIFF planes": (lambda: tiff(np.moveaxis(DEEP, -1, 0), planarconfig="separate"), DEEP, "RGB", 16),
+    "TIFF float": (lambda: tiff(FLOAT, compression="deflate", predictor=3), FLOAT, "RGB", 32),
+    "TIFF half": (
+        lambda: tiff(FLOAT.astype(np.float16)),
+        FLOAT.astype(np.float16).astype(np.float32),
+        "RGB",
+        16,
+    ),
+    "TIFF double": (lambda: tiff(FLOAT.astype(np.float64)), FLOAT, "RGB", 64),
+    "BMP": (lambda: pillow(IMAGE, "BMP"), RGB, "RGB", 8),
+    "BMP palette": (lambda: pillow(PALETTE, "BMP"), PALETTE_RGB, "palette", 8),
+    "BMP 1 bit": (lambda: pillow(BILEVEL, "BMP"), BILEVEL_GRAY, "gray", 8),
+    "GIF": (lambda: pillow(PALETTE, "GIF"), PALETTE_RGB, "palette", 8),
+    "PBM": (lambda: pillow(BILEVEL, "PPM"), BILEVEL_GRAY, "gray", 1),
+    "PGM": (lambda: pillow(Image.fromarray(GRAY), "PPM"), GRAY, "gray", 8),
+    "PPM": (lambda: pillow(IMAGE, "PPM"), RGB, "RGB", 8),
+    "plain PPM": (lambda: plain_netpbm(b"P3", DEEP, b"65535\n"), DEEP, "RGB", 16),
+    "plain PGM": (lambda: plain_netpbm(b"P2", GRAY // 85, b"3\n"), GRAY // 85 * 85, "gray", 2),
+    "plain PBM": (lambda: plain_netpbm(b"P1", BILEVEL_GRAY == 0, b""), BILEVEL_GRAY, "gray", 1),
+    "WebP lossless": (lambda: pillow(IMAGE, "WEBP", lossless=True), RGB, "RGB", 8),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_reads_what_others_write(name: str) -> None:
+    made, expected, mode, bits = EXACT[name]
+    photo, info = read_photo(io.BytesIO(made())), inspect_photo(io.BytesIO(made()))
+    assert photo.pixels.dtype == expected.dtype
+    np.testing.assert_array_equal(photo.pixels, expected.reshape(16, 24, -1))
+    assert photo.alpha is None
+    assert photo.notes == ()
+    assert (info.height, info.width, info.mode, info.bits) == (16, 24, mode, bits)
+
+
+def test_transparent_colour_of_a_palette() -> None:
+    photo = read_photo(io.BytesIO(pillow(PALETTE, "PNG", transparency=3)))
+    np.testing.assert_array_equal(photo.alpha, np.where(np.asarray(PALETTE) == 3, 0, 255))
+
+
+def test_associated_alpha_stays_associated_in_tiff_and_is_divided_out_elsewhere() -> None:
+    colours = np.full((16, 24, 3), 100, np.uint8)
+    data = tiff(np.dstack([colours, np.full((16, 24), 200, np.uint8)]), extrasamples=["assocalpha"])
+    photo, file = read_photo(io.BytesIO(data)), io.BytesIO()
+    write_photo(photo, file)
+    file.seek(0)
+    with tifffile.TiffFile(file) as back:
+        assert back.pages.first.extrasamples == (1,)
+        np.testing.assert_array_equal(back.asarray()[..., :3], colours)
+    file = io.BytesIO()
+    write_photo(photo, file, format="PNG")
+    np.testing.assert_array_equal(Image.open(file), np.dstack([np.full((16, 24, 3), 128), photo.alpha]))
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "AVIF", "TIFF"])
+def test_of_several_pictures_the_first_is_read_and_the_rest_mentioned(file_format: str) -> None:
+    others = [Image.fromarray(RGB[::-1].copy()), Image.fromarray(255 - RGB)]
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    data = pillow(IMAGE, file_format, save_all=True, append_images=others, **options)
+    photo = read_photo(io.BytesIO(data))
+    assert photo.pixels.shape == RGB.shape
+    assert "only the first of 3" in photo.notes[0]
+    if file_format in ("WEBP", "PNG", "TIFF"):
+        np.testing.assert_array_equal(photo.pixels, RGB)
+
+
+def test_a_second_picture_in_a_jpeg_is_mentioned() -> None:
+    file = io.BytesIO()
+    IMAGE.save(file, "MPO", save_all=True, append_images=[IMAGE])
+    file.seek(0)
+    photo = read_photo(file)
+    assert photo.pixels.shape == RGB.shape
+    assert "more pictures" in photo.notes[0]
+    out = io.BytesIO()
+    write_photo(photo, out)
+    assert b"MPF\0" not in out.getvalue()
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb_and_says_so(file_format: str) -> None:
+    flat = Image.new("CMYK", (24, 16), (200, 30, 0, 20))
+    photo = read_photo(io.BytesIO(pillow(flat, file_format)))
+    assert photo.pixels.shape == (16, 24, 3)
+    np.testing.assert_allclose(photo.pixels, np.asarray(flat.convert("RGB")), atol=3)
+    assert "CMYK without a usable profile" in photo.notes[0]
+
+
+def test_cmyk_goes_through_its_profile() -> None:
+    profile = cmyk_profile()
+    flat = Image.new("CMYK", (24, 16), (0, 0, 0, 0))
+    photo = read_photo(io.BytesIO(pillow(flat, "TIFF", icc_profile=profile)))
+    assert photo.notes == ("CMYK is converted to sRGB",)
+    assert photo.metadata.icc
+    assert ImageCms.ImageCmsProfile(io.BytesIO(photo.metadata.icc)).profile.xcolor_space.strip() == "RGB"
+    assert photo.pixels.min() > 200, "no ink is white"
+
+
+def cmyk_profile() -> bytes:
+    """The smallest CMYK profile: a table of 2**4 colours in Lab, where only black and no ink differ."""
+    import struct
+
+    levels = [(255, 128, 128) if cmyk == 0 else (0, 128, 128) for cmyk in range(16)]
+    table = struct.pack(">4sIBBBx9i", b"mft1", 0, 4, 3, 2, *(65536 * (i % 4 == 0) for i in range(9)))
+    table += (
+        bytes(range(256)) * 4 + bytes(value for level in levels for value in level) + bytes(range(256)) * 3
+    )
+    description = b"desc" + struct.pack(">II", 0, 5) + b"CMYK\0" + bytes(79)
+    white = b"XYZ " + struct.pack(">I3i", 0, 0xF6D6, 0x10000, 0xD32D)
+    tags, body, place = b"", b"", 128 + 4 + 3 * 12
+    for name, value in ((b"desc", description), (b"wtpt", white), (b"A2B0", table)):
+        tags += name + struct.pack(">II", place + len(body), len(value))
+        body += value + bytes(-len(value) % 4)
+    head = struct.pack(">I4sI4s4s4s", place + len(body), b"", 0x02100000, b"prtr", b"CMYK", b"Lab ")
+    head = head.ljust(36, b"\0") + b"acsp"
+    head = head.ljust(68, b"\0") + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
+    return head.ljust(128, b"\0") + struct.pack(">I", 3) + tags + body
+
+
+@pytest.mark.parametrize(("given", "expected"), [(75, 92), (92, 92), (95, 95), (100, 100)])
+def test_jpeg_quality_is_the_inputs_but_at_least_92(given: int, expected: int) -> None:
+    photo = read_photo(io.BytesIO(pillow(IMAGE, "JPEG", quality=given, subsampling=1)))
+    assert quality_of(photo.encoding.jpeg_tables) == given
+    file = io.BytesIO()
+    write_photo(photo, file)
+    with Image.open(file) as image, Image.open(io.BytesIO(pillow(IMAGE, "JPEG", quality=expected))) as like:
+        assert image.quantization == like.quantization
+    assert read_photo(io.BytesIO(file.getvalue())).encoding.subsampling == 1
+
+
+def test_asked_for_quality(tmp_path: Path) -> None:
+    photo = read_photo(io.BytesIO(pillow(IMAGE, "JPEG", quality=97)))
+    write_photo(photo, tmp_path / "a.jpg", quality=50)
+    assert quality_of(read_photo(tmp_path / "a.jpg").encoding.jpeg_tables) == 50
+    write_photo(photo, tmp_path / "a.webp", quality=50)
+    write_photo(photo, tmp_path / "b.webp")
+    assert (tmp_path / "a.webp").stat().st_size < (tmp_path / "b.webp").stat().st_size
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_webp_is_lossless_or_lossy_as_the_input(lossless: bool) -> None:
+    photo = read_photo(io.BytesIO(pillow(IMAGE, "WEBP", lossless=lossless)))
+    file = io.BytesIO()
+    write_photo(photo, file)
+    assert (b"VP8L" in file.getvalue()) == lossless
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "raw", "jpeg"])
+def test_tiff_keeps_its_compression_and_is_never_lossy(compression: str) -> None:
+    photo = read_photo(io.BytesIO(pillow(IMAGE, "TIFF", compression=compression)))
+    file = io.BytesIO()
+    write_photo(photo, file)
+    with Image.open(file) as image:
+        assert isinstance(image, TiffImagePlugin.TiffImageFile)
+        kept = compression if compression != "jpeg" else "tiff_adobe_deflate"
+        assert image.info["compression"] == kept
+        np.testing.assert_array_equal(image, photo.pixels)
+
+
+def test_png_gamma_and_texts_come_back() -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add(b"gAMA", (45455).to_bytes(4, "big"))
+    info.add_text("Title", "a title")
+    info.add_itxt("Author", "Ä. Photographer", zip=True)
+    info.add_text("Software", "something else")
+    file = io.BytesIO()
+    write_photo(read_photo(io.BytesIO(pillow(IMAGE, "PNG", pnginfo=info))), file)
+    with Image.open(file) as image:
+        image.load()
+        assert image.info["gamma"] == 0.45455
+        assert image.info["Title"] == "a title"
+        assert image.info["Author"] == "Ä. Photographer"
+        assert "Software" not in image.info
+    stripped = io.BytesIO()
+    write_photo(read_photo(io.BytesIO(file.getvalue())), stripped, strip_metadata=True)
+    with Image.open(stripped) as image:
+        image.load()
+        assert image.info["gamma"] == 0.45455
+        assert "Title" not in image.info
+
+
+def test_what_a_format_cannot_hold_is_reduced_and_said(tmp_path: Path) -> None:
+    alpha = np.full((16, 24, 1), 65535, np.uint16)
+    alpha[:8] = 0
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.dstack([DEEP, alpha])))
+    photo = read_photo(tmp_path / "a.png")
+    notes = write_photo(photo, tmp_path / "a.jpg")
+    assert notes == (
+        "JPEG has no transparency: the photo is laid on white",
+        "JPEG holds 8 bits: 16 bits are reduced to them",
+    )
+    assert read_photo(tmp_path / "a.jpg").pixels[:7].min() > 230
+    (tmp_path / "f.tif").write_bytes(tiff(FLOAT))
+    notes = write_photo(read_photo(tmp_path / "f.tif"), tmp_path / "f.png")
+    assert "cut off below 0 and above 1" in notes[0]
+    np.testing.assert_array_equal(
+        read_photo(tmp_path / "f.png").pixels, np.rint(FLOAT.clip(0, 1) * 65535).astype(np.uint16)
+    )
+
+
+def test_gif_of_many_colours_is_reduced_and_said(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(pillow(IMAGE, "PNG"))
+    notes = write_photo(read_photo(tmp_path / "a.png"), tmp_path / "a.gif")
+    assert notes == (f"GIF holds 256 of the photo's {len(np.unique(RGB.reshape(-1, 3), axis=0))} colours",)
+    assert np.abs(read_photo(tmp_path / "a.gif").pixels.astype(int) - RGB).mean() < 20
+
+
+def test_a_profile_for_other_pixels_is_left_out() -> None:
+    photo = read_photo(io.BytesIO(pillow(IMAGE, "PNG", icc_profile=gray_profile())))
+    file = io.BytesIO()
+    assert write_photo(photo, file) == ("the colour profile does not fit the pixels: it is left out",)
+    assert read_photo(io.BytesIO(file.getvalue())).metadata.icc is None
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "kind"),
+    [
+        (DEEP.astype(np.int16), {}, "a TIFF with 16-bit int16 samples"),
+        (DEEP.astype(np.uint32), {}, "a TIFF with 32-bit uint32 samples"),
+        (RGB, {"photometric": "cielab"}, "a TIFF of the kind CIELAB with NONE compression"),
+    ],
+)
+def test_unsupported_tiff_says_which(samples: np.ndarray, options: dict[str, object], kind: str) -> None:
+    with pytest.raises(PhotoError, match=f"^the input: {kind} is not supported$"):
+        read_photo(io.BytesIO(tiff(samples, **options)))
+
+
+def test_heic_is_turned_once() -> None:
+    pytest.importorskip("pi_heif")
+    y, x = np.mgrid[:48, :64]
+    expected = np.stack([x * 3, y * 4, (x + y) * 2], -1)
+    photo = read_photo(FIXTURES / "turned.heic")
+    np.testing.assert_allclose(photo.pixels, expected, atol=12)
+    assert photo.metadata.kinds() == ("ICC", "EXIF", "XMP", "DPI")
+    file = io.BytesIO()
+    write_photo(photo, file)
+    with Image.open(file) as image:
+        assert image.format == "JPEG"
+        assert image.getexif()[0x0112] == 1
+        assert image.size == (64, 48)
+
+
+def test_deep_heic_has_white_at_the_top() -> None:
+    pytest.importorskip("pi_heif")
+    y, x = np.mgrid[:48, :64]
+    expected = np.stack([x * 1000, y * 1300, (x + y) * 500], -1)
+    photo = read_photo(FIXTURES / "deep.heic")
+    assert photo.pixels.dtype == np.uint16
+    np.testing.assert_allclose(photo.pixels, expected, atol=2500)
+
+
+def dng() -> bytes:
+    """A linear ramp under a red, green, green, blue mosaic, as a minimal DNG."""
+    y, x = np.mgrid[:64, :96]
+    mosaic = (2000 + 300 * x + 0 * y).astype(np.uint16)
+    file = io.BytesIO()
+    rationals = [value for number in (1, 0, 0, 0, 1, 0, 0, 0, 1) for value in (number, 1)]
+    tifffile.imwrite(
+        file,
+        mosaic,
+        photometric=32803,
+        metadata=None,
+        software=False,
+        extratags=[
+            (271, 2, 5, "Acme", True),
+            (272, 2, 4, "One", True),
+            (33421, 3, 2, (2, 2), True),
+            (33422, 1, 4, bytes((0, 1, 1, 2)), True),
+            (50706, 1, 4, bytes((1, 4, 0, 0)), True),
+            (50708, 2, 9, "Acme One", True),
+            (50721, 10, 9, rationals, True),
+            (50728, 5, 3, (1, 1, 1, 1, 1, 1), True),
+            (50778, 3, 1, 21, True),
+        ],
+    )
+    return file.getvalue()
+
+
+def test_raw_is_developed_to_16_bits(tmp_path: Path) -> None:
+    pytest.importorskip("rawpy")
+    path = tmp_path / "a.dng"
+    path.write_bytes(dng())
+    assert output_extension(path) == ".tif"
+    info = inspect_photo(path)
+    photo = read_photo(path)
+    assert (info.format, info.bits) == ("RAW", 16)
+    assert photo.pixels.shape == (info.height, info.width, 3) == (64, 96, 3)
+    assert photo.pixels.dtype == np.uint16
+    brightness = photo.pixels.mean((0, 2))
+    assert (np.diff(brightness[4:-4]) > 0).all(), "the ramp is a ramp"
+    assert "developed" in photo.notes[0]
+    write_photo(photo, tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as image:
+        assert image.getexif()[271] == "Acme"
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "extra"), [("pi_heif", "turned.heic", "heic"), ("rawpy", "a.dng", "raw")]
+)
+def test_missing_extra_is_named(
+    module: str, name: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    path = tmp_path / name
+    path.write_bytes(dng() if extra == "raw" else (FIXTURES / name).read_bytes())
+    with pytest.raises(PhotoError, match=f"{name}: reading .* needs a library") as caught:
+        read_photo(path)
+    assert caught.value.hint == f"Install it: pip install 'deblur-cli[{extra}]'"
+
+
+def test_inspecting_says_what_there_is() -> None:
+    assert inspect_photo(FIXTURES / "full.jpg") == PhotoInfo(
+        format="JPEG",
+        height=16,
+        width=24,
+        mode="RGB",
+        bits=8,
+        size_bytes=8322,
+        orientation=1,
+        profile="sRGB built-in",
+        metadata=("ICC", "EXIF", "XMP", "IPTC", "comment", "DPI"),
+        notes=(),
+    )
+
+
+def test_importing_it_imports_no_decoder() -> None:
+    code = "import sys, deblur_cli.photo; print(*sorted({'PIL', 'imagecodecs', 'tifffile', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
