@@ -1,0 +1,141 @@
+"""The whole network over one photo, and its weights laid out for that."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from deblur_cli.model import GDFN, MDTA, Downsample, LayerNorm, Restormer, TransformerBlock, Upsample
+from deblur_cli.stream.layers import Attention, Convolution, FeedForward, Hidden, Linear, Norm
+from deblur_cli.stream.windows import Axis
+
+Stage = list[tuple[Attention, FeedForward]]
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The weights of a Restormer laid out for frames (h, w, c), in one dtype. It keeps no reference to the model."""
+
+    embed: Convolution
+    encoders: list[Stage]  # levels 1 to 3
+    downs: list[Convolution]
+    latent: Stage
+    ups: list[Convolution]  # levels 3 to 1
+    reduces: list[tuple[Linear, Linear] | None]  # of what comes up, of what was skipped
+    decoders: list[Stage]
+    skip: Linear | None
+    output: Convolution
+
+    def run(self, photo: Tensor, window: int, tell: Progress) -> Tensor:
+        """The network of Figure 2 for one photo (c, h, w) float32 -> (c', h, w) float32."""
+        stages = [*self.encoders, self.latent, *self.decoders]
+        works = [len(stage) * 2.0 ** -min(level, 6 - level) for level, stage in enumerate(stages)]
+        works[-1] *= 2  # the last stage is not reduced to half the channels
+        works_done = [sum(works[:level]) / sum(works) for level in range(len(works) + 1)]
+
+        def run_stage(x: Tensor, index: int) -> Tensor:
+            level = min(index, 6 - index)
+            ys, xs = (Axis.plan(length, window >> level, x.device) for length in x.shape[:2])
+            v = torch.empty_like(x)
+            start, stop = works_done[index : index + 2]
+            for number, (attention, feed_forward) in enumerate(stages[index], 1):
+                attention(x, v, ys, xs)
+                feed_forward(x)
+                tell(start + (stop - start) * number / len(stages[index]))
+            return x
+
+        frame = rearrange(photo, "c h w -> h w c").to(self.output.kernel.dtype).contiguous()
+        x = self.embed(frame)
+        embedded = x.clone() if self.skip else x
+        skipped = []
+        for index, down in enumerate(self.downs):
+            skipped.append(run_stage(x, index))
+            x = rearrange(down(skipped[-1]), "(h y) (w x) c -> h w (c y x)", y=2, x=2).contiguous()
+        x = run_stage(x, 3)
+        for index, (up, reduce) in enumerate(zip(self.ups, self.reduces, strict=True), 4):
+            x = rearrange(up(x), "h w (y x c) -> (h y) (w x) c", y=2, x=2)
+            x = join(x, skipped.pop(), reduce)  # from here on neither is kept
+            x = run_stage(x, index)
+        if self.skip:
+            self.skip.add(x.flatten(0, 1), embedded.flatten(0, 1))
+        result = rearrange(self.output(x), "h w c -> c h w").float()
+        return result if self.skip else result + photo
+
+
+def join(x: Tensor, skipped: Tensor, reduce: tuple[Linear, Linear] | None) -> Tensor:
+    """Both side by side; with a reduction to half the channels, its result, without putting them side by side."""
+    if reduce is None:
+        return torch.cat([x, skipped], -1)
+    result = torch.empty_like(x)
+    reduce[0].write(result.flatten(0, 1), x.flatten(0, 1))
+    reduce[1].add(result.flatten(0, 1), skipped.flatten(0, 1))
+    return result
+
+
+def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
+    """Weights in their places: channels of convolutions last, halves of a wide layer apart, shuffles in order."""
+    everything = slice(None)
+
+    def convert(weight: Tensor | None, part: slice = everything) -> Tensor | None:
+        return None if weight is None else weight.detach()[part].to(dtype)
+
+    def linear(conv: nn.Conv2d, part: slice = everything, scale: Tensor | None = None) -> Linear:
+        matrix = conv.weight.detach()[part].flatten(1).mT
+        matrix = matrix if scale is None else scale.detach()[:, None] * matrix
+        return Linear(matrix.to(dtype).contiguous(), convert(conv.bias, part))
+
+    def convolution(conv: nn.Module, part: slice = everything) -> Convolution:
+        weight, bias = cast("Tensor", conv.weight), cast("Tensor | None", conv.bias)
+        kernel = weight.detach()[part].to(dtype).contiguous(memory_format=torch.channels_last)
+        return Convolution(kernel, convert(bias, part), groups=1 if conv.groups == 1 else len(kernel))
+
+    def hidden(norm: LayerNorm, pointwise: nn.Conv2d, depthwise: nn.Conv2d, split: int) -> Hidden:
+        weight, bias = cast("Tensor", norm.body.weight), cast("Tensor | None", norm.body.bias)
+        parts = [
+            (linear(pointwise, part, weight if bias is None else None), convolution(depthwise, part))
+            for part in (slice(split), slice(split, None))
+        ]
+        return Hidden(Norm(weight.detach().to(dtype), convert(bias)), parts)
+
+    def attention(norm: LayerNorm, mdta: MDTA) -> Attention:
+        qk = 2 * mdta.project_out.out_channels
+        parts = hidden(norm, mdta.qkv, mdta.qkv_dwconv, qk)
+        return Attention(parts, mdta.temperature.detach().float(), linear(mdta.project_out))
+
+    def feed_forward(norm: LayerNorm, gdfn: GDFN) -> FeedForward:
+        parts = hidden(norm, gdfn.project_in, gdfn.dwconv, gdfn.project_out.in_channels)
+        return FeedForward(parts, linear(gdfn.project_out))
+
+    def stage(*blocks: nn.Sequential) -> Stage:
+        blocks_in_order = [cast("TransformerBlock", block) for sequence in blocks for block in sequence]
+        return [(attention(b.norm1, b.attn), feed_forward(b.norm2, b.ffn)) for b in blocks_in_order]
+
+    def down(module: Downsample) -> Convolution:
+        return convolution(module.body[0])
+
+    def up(module: Upsample) -> Convolution:
+        conv = convolution(module.body[0])
+        # In this order the shuffle copies runs of c numbers.
+        kernel = rearrange(conv.kernel, "(c y x) ... -> (y x c) ...", y=2, x=2)
+        return Convolution(kernel.contiguous(memory_format=torch.channels_last), conv.bias, groups=1)
+
+    def reduce(conv: nn.Conv2d) -> tuple[Linear, Linear]:
+        whole, half = linear(conv), conv.in_channels // 2
+        return Linear(whole.matrix[:half], whole.bias), Linear(whole.matrix[half:], None)
+
+    m = model
+    return Engine(
+        embed=convolution(m.patch_embed.proj),
+        encoders=[stage(m.encoder_level1), stage(m.encoder_level2), stage(m.encoder_level3)],
+        downs=[down(m.down1_2), down(m.down2_3), down(m.down3_4)],
+        latent=stage(m.latent),
+        ups=[up(m.up4_3), up(m.up3_2), up(m.up2_1)],
+        reduces=[reduce(m.reduce_chan_level3), reduce(m.reduce_chan_level2), None],
+        decoders=[stage(m.decoder_level3), stage(m.decoder_level2), stage(m.decoder_level1, m.refinement)],
+        skip=linear(m.skip_conv) if m.config.dual_pixel else None,
+        output=convolution(m.output),
+    )
