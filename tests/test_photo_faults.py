@@ -100,14 +100,15 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "BMP": lambda: saved("BMP"),
     "PPM": lambda: saved("PPM"),
     "GIF": lambda: saved("GIF"),
+    "JXL": lambda: stored("JXL", Kind("uint8", 3, False)),
     "HEIC": lambda: (TESTS / "data/photos/turned.heic").read_bytes(),
 }
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_file_cut_short_is_refused_and_never_half_read(tmp_path: Path, name: str) -> None:
-    if name == "HEIC":
-        pytest.importorskip("pi_heif")
+    for needed in {"HEIC": ["pi_heif"], "JXL": ["pylibjxl"]}.get(name, []):
+        pytest.importorskip(needed)
     data = WHOLE[name]()
     pixels = read_photo(io.BytesIO(data)).pixels
     path = tmp_path / "a.photo"

@@ -388,17 +388,49 @@ def test_raw_is_developed_to_16_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "extra"), [("pi_heif", "turned.heic", "heic"), ("rawpy", "a.dng", "raw")]
+    ("module", "name", "extra"),
+    [("pi_heif", "turned.heic", "heic"), ("rawpy", "a.dng", "raw"), ("pylibjxl", "a.jxl", "jxl")],
 )
 def test_missing_extra_is_named(
     module: str, name: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     path = tmp_path / name
-    path.write_bytes(dng() if extra == "raw" else (FIXTURES / name).read_bytes())
-    with pytest.raises(PhotoError, match=f"{name}: reading .* needs a library") as caught:
+    contents = {
+        "raw": dng,
+        "jxl": lambda: imagecodecs.jpegxl_encode(RGB),
+        "heic": (FIXTURES / "turned.heic").read_bytes,
+    }
+    path.write_bytes(contents[extra]())
+    with pytest.raises(PhotoError, match=f"{name}: [A-Z]+ needs a library") as caught:
         read_photo(path)
     assert caught.value.hint == f"Install it: pip install 'deblur-cli[{extra}]'"
+
+
+def test_writing_without_the_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pylibjxl", None)
+    photo = read_photo(io.BytesIO(pillow(IMAGE, "PNG")))
+    with pytest.raises(PhotoError, match=r"a\.jxl: JXL needs a library") as caught:
+        write_photo(photo, tmp_path / "a.jxl")
+    assert caught.value.hint == "Install it: pip install 'deblur-cli[jxl]'"
+    assert not list(tmp_path.iterdir())
+
+
+def test_deep_jxl_is_read_whole() -> None:
+    pytest.importorskip("pylibjxl")
+    photo = read_photo(io.BytesIO(imagecodecs.jpegxl_encode(DEEP, lossless=True)))
+    np.testing.assert_array_equal(photo.pixels, DEEP)
+
+
+def test_jxl_of_a_quality(tmp_path: Path) -> None:
+    pytest.importorskip("pylibjxl")
+    photo = read_photo(io.BytesIO(pillow(IMAGE, "PNG")))
+    sizes = []
+    for quality in (None, 90, 20):
+        write_photo(photo, tmp_path / "a.jxl", quality=quality)
+        sizes.append((tmp_path / "a.jxl").stat().st_size)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[2]
 
 
 def test_inspecting_says_what_there_is() -> None:

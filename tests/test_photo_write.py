@@ -198,4 +198,4 @@ def test_names_that_cannot_be_written(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         format_of_name(Path(name))
     assert caught.value.message.startswith(f"{name}: a photo cannot be written as ")
-    assert ".jpg .png .webp .avif .tif .bmp .ppm .gif" in caught.value.hint
+    assert ".jpg .png .webp .avif .tif .bmp .ppm .gif .jxl" in caught.value.hint

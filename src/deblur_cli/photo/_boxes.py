@@ -6,7 +6,7 @@ from deblur_cli.photo._errors import CutShortError
 
 
 def check_boxes(data: bytes) -> None:
-    """CutShortError if a box on the top level claims to go on after the end of the file."""
+    """CutShortError if a box of the top level goes on after the end of the file."""
     at = 0
     while at < len(data):
         if at + 8 > len(data):

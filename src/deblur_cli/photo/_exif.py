@@ -56,8 +56,6 @@ def is_exif(exif: bytes) -> bool:
 
 def upright_exif(exif: bytes) -> bytes:
     """The block with an orientation of 1 where it had another."""
-    if orientation_of(exif) == 1:
-        return exif
     tags = Tags.parse(exif)
     return _overwritten(tags, tags.first, {tt.ORIENTATION: 1})
 

@@ -1,6 +1,5 @@
 """Photo file -> `Photo`, or what can be said of it without decoding its pixels."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,12 +11,13 @@ import numpy as np
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo._avif import open_avif
 from deblur_cli.photo._colour import name_of, rgb_of_cmyk
-from deblur_cli.photo._errors import CutShortError, MissingExtraError, UnsupportedError
+from deblur_cli.photo._errors import CutShortError, MissingExtraError, UnsupportedError, missing_extra, quiet
 from deblur_cli.photo._exif import dpi_of, is_exif, orientation_of, upright_exif, upright_xmp
 from deblur_cli.photo._extras import open_heic, open_raw
 from deblur_cli.photo._formats import FORMATS, format_of_bytes
 from deblur_cli.photo._gif_bmp import open_bmp, open_gif
 from deblur_cli.photo._jpeg import open_jpeg
+from deblur_cli.photo._jxl import open_jxl
 from deblur_cli.photo._netpbm import open_netpbm
 from deblur_cli.photo._photo import Opened, Photo, Samples
 from deblur_cli.photo._png import open_png
@@ -35,6 +35,7 @@ _OPENERS: dict[str, Callable[[bytes], Opened]] = {
     "GIF": open_gif,
     "HEIC": open_heic,
     "RAW": open_raw,
+    "JXL": open_jxl,
 }
 _HEAD_BYTES = 32
 MAX_DPI = 100_000
@@ -130,19 +131,12 @@ def _head_and_rest(file: BinaryIO, suffix: str) -> tuple[bytes, str | None, byte
 
 @contextmanager
 def _naming(name: str, file_format: str) -> Iterator[None]:
-    """Around a step of decoding: whatever it raises becomes a PhotoError with the file's name.
-
-    Python warnings of Pillow about a file are not for users of ours: what matters is raised or noted.
-    """
+    """Around a step of decoding: whatever it raises becomes a PhotoError with the file's name."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     except MissingExtraError as error:
-        raise PhotoError(
-            f"{name}: reading {file_format} needs a library that is not installed",
-            hint=f"Install it: pip install 'deblur-cli[{error}]'",
-        ) from error
+        raise missing_extra(name, file_format, error) from error
     except UnsupportedError as error:
         raise PhotoError(f"{name}: {error} is not supported") from error
     except MemoryError as error:
@@ -174,7 +168,7 @@ def _opened(data: bytes, file_format: str) -> Opened:
         dpi = None
     metadata = replace(metadata, dpi=dpi)
     orientation = opened.orientation
-    if file_format not in ("HEIC", "RAW"):  # their libraries turn the picture
+    if file_format not in ("HEIC", "RAW", "JXL"):  # their libraries turn the picture
         orientation = orientation_of(metadata.exif)
     return replace(opened, metadata=metadata, notes=notes, orientation=orientation)
 
@@ -203,10 +197,9 @@ def _decoded(opened: Opened) -> Photo:
     samples = turned(samples, opened.orientation)
     if opened.orientation >= 5 and metadata.dpi:
         metadata = replace(metadata, dpi=metadata.dpi[::-1])
-    if metadata.exif:
-        metadata = replace(metadata, exif=upright_exif(metadata.exif))
-    if metadata.xmp and opened.orientation != 1:
-        metadata = replace(metadata, xmp=upright_xmp(metadata.xmp))
+    if metadata.exif and orientation_of(metadata.exif) != 1:
+        xmp = metadata.xmp and upright_xmp(metadata.xmp)
+        metadata = replace(metadata, exif=upright_exif(metadata.exif), xmp=xmp)
     channels = 3 if samples.shape[2] > 2 else 1
     return Photo(
         pixels=np.ascontiguousarray(samples[..., :channels]),

@@ -10,10 +10,12 @@ from deblur_cli.errors import PhotoError
 from deblur_cli.photo._atomic import replace_file
 from deblur_cli.photo._avif import encode_avif
 from deblur_cli.photo._colour import fits
+from deblur_cli.photo._errors import MissingExtraError, missing_extra, quiet
 from deblur_cli.photo._exif import restored_exif, restored_xmp
 from deblur_cli.photo._formats import FORMATS, Format, format_of_name
 from deblur_cli.photo._gif_bmp import encode_bmp, encode_gif
 from deblur_cli.photo._jpeg import encode_jpeg
+from deblur_cli.photo._jxl import encode_jxl
 from deblur_cli.photo._netpbm import encode_netpbm
 from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples, white_of
 from deblur_cli.photo._photoshop import without
@@ -47,7 +49,10 @@ def write_photo(
     samples, notes = _samples(photo, entry)
     metadata, left_out = _metadata(photo, entry, samples, strip_metadata)
     try:
-        data, more = _encode(entry.name, samples, photo.encoding, metadata, quality)
+        with quiet():
+            data, more = _encode(entry.name, samples, photo.encoding, metadata, quality)
+    except MissingExtraError as error:
+        raise missing_extra(name, entry.name, error) from error
     except Exception as error:
         raise PhotoError(f"{name}: cannot be encoded as {entry.name} ({error})") from error
     if isinstance(target, Path):
@@ -77,6 +82,8 @@ def _encode(
             return encode_bmp(samples, metadata), []
         case "PPM":
             return encode_netpbm(samples, metadata), []
+        case "JXL":
+            return encode_jxl(samples, metadata, quality), []
     raise ValueError(f"no encoder for {file_format}")
 
 
