@@ -10,12 +10,10 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms
 
 from deblur_cli.errors import PhotoError
-from deblur_cli.photo import PhotoInfo, inspect_photo, output_extension, read_photo, write_photo
-from deblur_cli.photo._jpeg import quality_of
-from photo_files import gray_profile
+from deblur_cli.photo import PhotoInfo, inspect_photo, read_photo, write_photo
 
 FIXTURES = Path(__file__).parent / "data/photos"
 RNG = np.random.default_rng(0)
@@ -208,101 +206,31 @@ def cmyk_profile() -> bytes:
     return head.ljust(128, b"\0") + struct.pack(">I", 3) + tags + body
 
 
-@pytest.mark.parametrize(("given", "expected"), [(75, 92), (92, 92), (95, 95), (100, 100)])
-def test_jpeg_quality_is_the_inputs_but_at_least_92(given: int, expected: int) -> None:
-    photo = read_photo(io.BytesIO(pillow(IMAGE, "JPEG", quality=given, subsampling=1)))
-    assert quality_of(photo.encoding.jpeg_tables) == given
-    file = io.BytesIO()
-    write_photo(photo, file)
-    with Image.open(file) as image, Image.open(io.BytesIO(pillow(IMAGE, "JPEG", quality=expected))) as like:
-        assert image.quantization == like.quantization
-    assert read_photo(io.BytesIO(file.getvalue())).encoding.subsampling == 1
-
-
-def test_asked_for_quality(tmp_path: Path) -> None:
-    photo = read_photo(io.BytesIO(pillow(IMAGE, "JPEG", quality=97)))
-    write_photo(photo, tmp_path / "a.jpg", quality=50)
-    assert quality_of(read_photo(tmp_path / "a.jpg").encoding.jpeg_tables) == 50
-    write_photo(photo, tmp_path / "a.webp", quality=50)
-    write_photo(photo, tmp_path / "b.webp")
-    assert (tmp_path / "a.webp").stat().st_size < (tmp_path / "b.webp").stat().st_size
-
-
-@pytest.mark.parametrize("lossless", [False, True])
-def test_webp_is_lossless_or_lossy_as_the_input(lossless: bool) -> None:
-    photo = read_photo(io.BytesIO(pillow(IMAGE, "WEBP", lossless=lossless)))
-    file = io.BytesIO()
-    write_photo(photo, file)
-    assert (b"VP8L" in file.getvalue()) == lossless
-
-
-@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "raw", "jpeg"])
-def test_tiff_keeps_its_compression_and_is_never_lossy(compression: str) -> None:
-    photo = read_photo(io.BytesIO(pillow(IMAGE, "TIFF", compression=compression)))
-    file = io.BytesIO()
-    write_photo(photo, file)
-    with Image.open(file) as image:
-        assert isinstance(image, TiffImagePlugin.TiffImageFile)
-        kept = compression if compression != "jpeg" else "tiff_adobe_deflate"
-        assert image.info["compression"] == kept
-        np.testing.assert_array_equal(image, photo.pixels)
-
-
-def test_png_gamma_and_texts_come_back() -> None:
+def test_exif_of_old_pngs_is_found() -> None:
     from PIL.PngImagePlugin import PngInfo
 
-    info = PngInfo()
-    info.add(b"gAMA", (45455).to_bytes(4, "big"))
-    info.add_text("Title", "a title")
-    info.add_itxt("Author", "Ä. Photographer", zip=True)
-    info.add_text("Software", "something else")
-    file = io.BytesIO()
-    write_photo(read_photo(io.BytesIO(pillow(IMAGE, "PNG", pnginfo=info))), file)
-    with Image.open(file) as image:
-        image.load()
-        assert image.info["gamma"] == 0.45455
-        assert image.info["Title"] == "a title"
-        assert image.info["Author"] == "Ä. Photographer"
-        assert "Software" not in image.info
-    stripped = io.BytesIO()
-    write_photo(read_photo(io.BytesIO(file.getvalue())), stripped, strip_metadata=True)
-    with Image.open(stripped) as image:
-        image.load()
-        assert image.info["gamma"] == 0.45455
-        assert "Title" not in image.info
+    exif, info = Image.Exif(), PngInfo()
+    exif[0x0112] = 6
+    block = exif.tobytes()
+    for name in ("exif", "APP1"):
+        info.add_text(f"Raw profile type {name}", f"\n{name}\n{len(block):8}\n{block.hex()}\n", zip=True)
+    photo = read_photo(io.BytesIO(pillow(IMAGE, "PNG", pnginfo=info)))
+    np.testing.assert_array_equal(photo.pixels, np.rot90(RGB, -1))
 
 
-def test_what_a_format_cannot_hold_is_reduced_and_said(tmp_path: Path) -> None:
-    alpha = np.full((16, 24, 1), 65535, np.uint16)
-    alpha[:8] = 0
-    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.dstack([DEEP, alpha])))
-    photo = read_photo(tmp_path / "a.png")
-    notes = write_photo(photo, tmp_path / "a.jpg")
-    assert notes == (
-        "JPEG has no transparency: the photo is laid on white",
-        "JPEG holds 8 bits: 16 bits are reduced to them",
-    )
-    assert read_photo(tmp_path / "a.jpg").pixels[:7].min() > 230
-    (tmp_path / "f.tif").write_bytes(tiff(FLOAT))
-    notes = write_photo(read_photo(tmp_path / "f.tif"), tmp_path / "f.png")
-    assert "cut off below 0 and above 1" in notes[0]
-    np.testing.assert_array_equal(
-        read_photo(tmp_path / "f.png").pixels, np.rint(FLOAT.clip(0, 1) * 65535).astype(np.uint16)
-    )
+@pytest.mark.parametrize(("primaries", "transfer", "noted"), [(1, 13, False), (12, 13, True), (9, 16, True)])
+def test_colours_that_only_numbers_describe_are_mentioned(primaries: int, transfer: int, noted: bool) -> None:
+    data = imagecodecs.avif_encode(RGB, primaries=primaries, transfer=transfer)
+    expected = (f"its colours are of the kind CICP {primaries}/{transfer}, which the result does not say",)
+    assert read_photo(io.BytesIO(data)).notes == (expected if noted else ())
 
 
-def test_gif_of_many_colours_is_reduced_and_said(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(pillow(IMAGE, "PNG"))
-    notes = write_photo(read_photo(tmp_path / "a.png"), tmp_path / "a.gif")
-    assert notes == (f"GIF holds 256 of the photo's {len(np.unique(RGB.reshape(-1, 3), axis=0))} colours",)
-    assert np.abs(read_photo(tmp_path / "a.gif").pixels.astype(int) - RGB).mean() < 20
-
-
-def test_a_profile_for_other_pixels_is_left_out() -> None:
-    photo = read_photo(io.BytesIO(pillow(IMAGE, "PNG", icc_profile=gray_profile())))
-    file = io.BytesIO()
-    assert write_photo(photo, file) == ("the colour profile does not fit the pixels: it is left out",)
-    assert read_photo(io.BytesIO(file.getvalue())).metadata.icc is None
+def test_deep_avif_is_read_whole() -> None:
+    ramp = np.linspace(0, 1023, 16 * 24).reshape(16, 24, 1).repeat(3, 2).astype(np.uint16)
+    data = imagecodecs.avif_encode(ramp, bitspersample=10, level=95)
+    photo = read_photo(io.BytesIO(data))
+    np.testing.assert_allclose(photo.pixels, ramp / 1023 * 65535, atol=600)
+    assert inspect_photo(io.BytesIO(data)).bits == 10
 
 
 @pytest.mark.parametrize(
@@ -316,121 +244,6 @@ def test_a_profile_for_other_pixels_is_left_out() -> None:
 def test_unsupported_tiff_says_which(samples: np.ndarray, options: dict[str, object], kind: str) -> None:
     with pytest.raises(PhotoError, match=f"^the input: {kind} is not supported$"):
         read_photo(io.BytesIO(tiff(samples, **options)))
-
-
-def test_heic_is_turned_once() -> None:
-    pytest.importorskip("pi_heif")
-    y, x = np.mgrid[:48, :64]
-    expected = np.stack([x * 3, y * 4, (x + y) * 2], -1)
-    photo = read_photo(FIXTURES / "turned.heic")
-    np.testing.assert_allclose(photo.pixels, expected, atol=12)
-    assert photo.metadata.kinds() == ("ICC", "EXIF", "XMP", "DPI")
-    file = io.BytesIO()
-    write_photo(photo, file)
-    with Image.open(file) as image:
-        assert image.format == "JPEG"
-        assert image.getexif()[0x0112] == 1
-        assert image.size == (64, 48)
-
-
-def test_deep_heic_has_white_at_the_top() -> None:
-    pytest.importorskip("pi_heif")
-    y, x = np.mgrid[:48, :64]
-    expected = np.stack([x * 1000, y * 1300, (x + y) * 500], -1)
-    photo = read_photo(FIXTURES / "deep.heic")
-    assert photo.pixels.dtype == np.uint16
-    np.testing.assert_allclose(photo.pixels, expected, atol=2500)
-
-
-def dng() -> bytes:
-    """A linear ramp under a red, green, green, blue mosaic, as a minimal DNG."""
-    y, x = np.mgrid[:64, :96]
-    mosaic = (2000 + 300 * x + 0 * y).astype(np.uint16)
-    file = io.BytesIO()
-    rationals = [value for number in (1, 0, 0, 0, 1, 0, 0, 0, 1) for value in (number, 1)]
-    tifffile.imwrite(
-        file,
-        mosaic,
-        photometric=32803,
-        metadata=None,
-        software=False,
-        extratags=[
-            (271, 2, 5, "Acme", True),
-            (272, 2, 4, "One", True),
-            (33421, 3, 2, (2, 2), True),
-            (33422, 1, 4, bytes((0, 1, 1, 2)), True),
-            (50706, 1, 4, bytes((1, 4, 0, 0)), True),
-            (50708, 2, 9, "Acme One", True),
-            (50721, 10, 9, rationals, True),
-            (50728, 5, 3, (1, 1, 1, 1, 1, 1), True),
-            (50778, 3, 1, 21, True),
-        ],
-    )
-    return file.getvalue()
-
-
-def test_raw_is_developed_to_16_bits(tmp_path: Path) -> None:
-    pytest.importorskip("rawpy")
-    path = tmp_path / "a.dng"
-    path.write_bytes(dng())
-    assert output_extension(path) == ".tif"
-    info = inspect_photo(path)
-    photo = read_photo(path)
-    assert (info.format, info.bits) == ("RAW", 16)
-    assert photo.pixels.shape == (info.height, info.width, 3) == (64, 96, 3)
-    assert photo.pixels.dtype == np.uint16
-    brightness = photo.pixels.mean((0, 2))
-    assert (np.diff(brightness[4:-4]) > 0).all(), "the ramp is a ramp"
-    assert "developed" in photo.notes[0]
-    write_photo(photo, tmp_path / "a.tif")
-    with Image.open(tmp_path / "a.tif") as image:
-        assert image.getexif()[271] == "Acme"
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "extra"),
-    [("pi_heif", "turned.heic", "heic"), ("rawpy", "a.dng", "raw"), ("pylibjxl", "a.jxl", "jxl")],
-)
-def test_missing_extra_is_named(
-    module: str, name: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
-    path = tmp_path / name
-    contents = {
-        "raw": dng,
-        "jxl": lambda: imagecodecs.jpegxl_encode(RGB),
-        "heic": (FIXTURES / "turned.heic").read_bytes,
-    }
-    path.write_bytes(contents[extra]())
-    with pytest.raises(PhotoError, match=f"{name}: [A-Z]+ needs a library") as caught:
-        read_photo(path)
-    assert caught.value.hint == f"Install it: pip install 'deblur-cli[{extra}]'"
-
-
-def test_writing_without_the_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pylibjxl", None)
-    photo = read_photo(io.BytesIO(pillow(IMAGE, "PNG")))
-    with pytest.raises(PhotoError, match=r"a\.jxl: JXL needs a library") as caught:
-        write_photo(photo, tmp_path / "a.jxl")
-    assert caught.value.hint == "Install it: pip install 'deblur-cli[jxl]'"
-    assert not list(tmp_path.iterdir())
-
-
-def test_deep_jxl_is_read_whole() -> None:
-    pytest.importorskip("pylibjxl")
-    photo = read_photo(io.BytesIO(imagecodecs.jpegxl_encode(DEEP, lossless=True)))
-    np.testing.assert_array_equal(photo.pixels, DEEP)
-
-
-def test_jxl_of_a_quality(tmp_path: Path) -> None:
-    pytest.importorskip("pylibjxl")
-    photo = read_photo(io.BytesIO(pillow(IMAGE, "PNG")))
-    sizes = []
-    for quality in (None, 90, 20):
-        write_photo(photo, tmp_path / "a.jxl", quality=quality)
-        sizes.append((tmp_path / "a.jxl").stat().st_size)
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] > sizes[2]
 
 
 def test_inspecting_says_what_there_is() -> None:

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from deblur_cli.photo._boxes import check_boxes
+from deblur_cli.photo._boxes import check_boxes, note_on_colours
 from deblur_cli.photo._exif import orientation_of, without_orientation
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
@@ -19,7 +19,7 @@ def open_avif(data: bytes) -> Opened:
     check_boxes(data)
     image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
     exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0") or None
-    notes = []
+    notes = [] if image.info.get("icc_profile") else [*note_on_colours(data)]
     if image.n_frames > 1:
         notes.append(f"only the first of {image.n_frames} frames is restored: the others are left out")
     config = data.find(b"av1C")

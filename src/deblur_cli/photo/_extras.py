@@ -5,7 +5,7 @@ import io
 import numpy as np
 
 from deblur_cli.photo import _tiff_tags as tt
-from deblur_cli.photo._boxes import check_boxes
+from deblur_cli.photo._boxes import check_boxes, note_on_colours
 from deblur_cli.photo._errors import extra
 from deblur_cli.photo._exif import exif_of_tiff
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
@@ -19,7 +19,7 @@ def open_heic(data: bytes) -> Opened:
     check_boxes(data)
     file = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     image = file[file.primary_index]
-    notes = []
+    notes = [] if image.info.get("icc_profile") else [*note_on_colours(data)]
     if len(file) > 1:
         notes.append(f"only the main one of {len(file)} pictures is restored: the others are left out")
     exif = (image.info.get("exif") or b"").removeprefix(b"Exif\0\0") or None

@@ -16,7 +16,8 @@ _MODES = {0: ("gray", 1), 2: ("RGB", 3), 3: ("palette", 1), 4: ("gray and alpha"
 COLOUR_CHUNKS = ("cHRM", "gAMA", "sRGB", "cICP", "mDCV", "cLLI")
 _TEXT_CHUNKS = ("tEXt", "zTXt", "iTXt")
 _XMP = b"XML:com.adobe.xmp"
-_RAW_IPTC = b"Raw profile type iptc"
+_RAW_PROFILE = b"Raw profile type "
+_RAW_IPTC = _RAW_PROFILE + b"iptc"
 _MAX_INFLATED_BYTES = 1 << 26
 _MAX_DEFLATE_RATIO = 1032
 _INCHES_PER_METRE = 1 / 0.0254
@@ -82,8 +83,9 @@ def _metadata(chunks: list[tuple[str, bytes]]) -> Metadata:
             keyword, value = _text(name, body)
             if keyword == _XMP:
                 found["xmp"] = value
-            elif keyword == _RAW_IPTC:
-                found["photoshop"] = _unhexed(value)
+            elif keyword.startswith(_RAW_PROFILE):
+                kind, block = _profile(keyword.removeprefix(_RAW_PROFILE), _unhexed(value))
+                found.setdefault(kind, block)
             elif keyword == b"Comment":
                 found["comment"] = value
             elif keyword != b"Software":  # that is ours to say
@@ -109,10 +111,18 @@ def _unhexed(text: bytes) -> bytes:
     _, _, digits = text.strip().partition(b"\n")
     _, _, digits = digits.strip().partition(b"\n")
     try:
-        block = bytes.fromhex(digits.decode("ascii"))
+        return bytes.fromhex(digits.decode("ascii"))
     except ValueError:
         return b""
-    return block if block.startswith(b"8BIM") else _photoshop.wrapped(block)
+
+
+def _profile(name: bytes, block: bytes) -> tuple[str, bytes]:
+    """Which of our kinds a raw profile of this name is; IPTC comes with and without Photoshop's wrapping."""
+    if name in (b"iptc", b"8bim"):
+        return "photoshop", block if block.startswith(b"8BIM") or not block else _photoshop.wrapped(block)
+    if name == b"xmp":
+        return "xmp", block
+    return "exif", block.removeprefix(b"Exif\0\0")  # "exif", or the name of the JPEG segment: "APP1"
 
 
 def encode_png(samples: Samples, metadata: Metadata) -> bytes:

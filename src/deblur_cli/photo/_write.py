@@ -160,6 +160,9 @@ def _metadata(photo: Photo, entry: Format, samples: Samples, strip: bool) -> tup
         return Metadata(icc=icc, native=tuple(item for item in native if item[0] in COLOUR_CHUNKS)), notes
     if lost := [kind for kind in kept.kinds() if kind not in entry.metadata]:
         notes.append(f"{entry.name} cannot hold {' and '.join(lost)}: left out")
+    further = {name for name, _ in kept.native if name not in COLOUR_CHUNKS or name == "cICP"}
+    if further and not same_format:
+        notes.append(f"only {photo.encoding.format} can hold its {', '.join(sorted(further))}: left out")
     height, width = samples.shape[:2]
     metadata = replace(
         kept,
