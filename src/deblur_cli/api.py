@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deblur_cli.device import choose_device
+from deblur_cli.download import find_installed
 from deblur_cli.errors import UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import Encoding, Photo, image_from_photo, photo_from_image
-from deblur_cli.registry import BundledSource, WeightsEntry, find_weights
+from deblur_cli.registry import WeightsEntry, find_weights
 from deblur_cli.restore import Progress, Restored, restore_photo
 from deblur_cli.tiles import check_tile
 
@@ -108,7 +109,7 @@ def deblur(
 
 
 def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
-    """A name or a file -> the file on this computer, and its entry if it was a name."""
+    """A name or a file -> the file on this computer, and its entry if it was a name. auto: motion if installed, else compact."""
     path = Path(weights)
     if isinstance(weights, Path) or path.suffix in WEIGHTS_SUFFIXES or path.is_file():
         if not path.is_file():
@@ -116,11 +117,19 @@ def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
                 f"{path}: no such weights file", hint="`deblur download-weights --list` shows what exists."
             )
         return path, None
-    entry = find_weights("compact" if weights == "auto" else weights)
-    for source in entry.sources:
-        if isinstance(source, BundledSource):
-            return Path(__file__).with_name(source.file), entry
-    raise WeightsError(f"the weights {entry.name} are not installed")
+    if weights == "auto":
+        entry = find_weights("motion")
+        if not find_installed(entry):
+            entry = find_weights("compact")
+    else:
+        entry = find_weights(weights)
+    installed = find_installed(entry)
+    if not installed:
+        raise WeightsError(
+            f"the weights {entry.name} are not installed",
+            hint=f"To fetch their {entry.size_bytes / 1e6:.0f} MB: deblur download-weights {entry.name}, or add --download.",
+        )
+    return installed.path, entry
 
 
 def _restore_array(deblurrer: Deblurrer, array: NDArray[Any], strength: float) -> NDArray[Any]:

@@ -1,11 +1,23 @@
 """What the user sees while the program runs: messages, bars and tables, all on standard error. Only user of rich."""
 
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
 
 from deblur_cli.errors import DeblurError
 from deblur_cli.events import Event, Failed, Finished, Progressed, Started
@@ -60,6 +72,43 @@ class Console:
         self._rich.print(f"[bold red]error:[/] {escape(error.message)}")
         if error.hint:
             self._rich.print(f"       {escape(error.hint)}")
+
+    def show_table(self, headers: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str]) -> None:
+        """A table and lines below it, as a result on standard output; wrapped only where a terminal is too narrow."""
+        out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else 1000)
+        table = Table(box=None, pad_edge=False)
+        for header in headers:
+            table.add_column(header, no_wrap=header == headers[0])
+        for row in rows:
+            table.add_row(*map(escape, row))
+        out.print(table)
+        for note in notes:
+            out.print(escape(note), soft_wrap=True)
+
+    @contextmanager
+    def transfer(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar with size, speed and time left; call what it gives with the bytes that are there and that there will be."""
+        bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TextColumn("·"),
+            TimeRemainingColumn(compact=True),
+            console=self._rich,
+            transient=True,
+            disable=self._quiet or not self._rich.is_terminal,
+        )
+        task: TaskID | None = None
+
+        def show(arrived: int, size_bytes: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bars.add_task(what, total=size_bytes)
+            bars.update(task, completed=arrived)
+
+        with bars:
+            yield show
 
     def draw(self, event: Event) -> None:
         """Show one event of the run."""

@@ -21,6 +21,7 @@ Weights = Annotated[
         metavar="NAME|FILE", help="Which network: a name, or a .pth, .pt or .safetensors of a Restormer."
     ),
 ]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the weights first if they are missing.")]
 Tile = Annotated[
     str,
     typer.Option(

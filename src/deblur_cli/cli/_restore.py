@@ -11,6 +11,7 @@ from deblur_cli.cli._app import DEFAULT_COMMAND, app
 from deblur_cli.cli._options import (
     BatchOutput,
     Device,
+    Download,
     Output,
     Overlap,
     Overwrite,
@@ -30,12 +31,18 @@ if TYPE_CHECKING:
     from deblur_cli.events import Event
     from deblur_cli.jobs import Plan
 
+AUTO_WEIGHTS_IN_WORDS = {
+    "motion": "weights: motion; the small network of the package is --weights compact",
+    "compact": "weights: compact, the small network of the package; for the published ones: deblur download-weights",
+}
+
 
 @dataclass(frozen=True)
 class Options:
     """What every restoring command takes."""
 
     weights: str
+    download: bool
     tile: str
     overlap: int | None
     device: str
@@ -51,6 +58,7 @@ def run(
     ],
     output: Output = None,
     weights: Weights = "auto",
+    download: Download = False,
     tile: Tile = "auto",
     overlap: Overlap = None,
     device: Device = "auto",
@@ -66,7 +74,7 @@ def run(
 
     _refuse_unknown_command(photos[0])
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
-    options = Options(weights, tile, overlap, device, strength, quiet, verbose)
+    options = Options(weights, download, tile, overlap, device, strength, quiet, verbose)
     _restore_all(plan_photos(photos, naming), options)
 
 
@@ -77,6 +85,7 @@ def batch(
     ],
     output: BatchOutput = None,
     weights: Weights = "auto",
+    download: Download = False,
     tile: Tile = "auto",
     overlap: Overlap = None,
     device: Device = "auto",
@@ -91,7 +100,7 @@ def batch(
     from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
 
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
-    options = Options(weights, tile, overlap, device, strength, quiet, verbose)
+    options = Options(weights, download, tile, overlap, device, strength, quiet, verbose)
     _restore_all(plan_batch(inputs, naming, looks_like_photo), options)
 
 
@@ -133,11 +142,17 @@ def _restore_all(plan: "Plan", options: Options) -> NoReturn:
 def _load_process(options: Options, console: "Console") -> "Process":
     """The network, ready for `run_jobs`."""
     from deblur_cli.api import Deblurrer
+    from deblur_cli.cli._weights import fetch
+    from deblur_cli.registry import find_weights
     from deblur_cli.restore import check_strength
 
     check_strength(options.strength)
     tile = _parse_tile(options.tile)
+    if options.download:
+        fetch(find_weights("motion" if options.weights == "auto" else options.weights), console)
     deblurrer = Deblurrer(options.weights, options.device, tile, options.overlap)
+    if options.weights == "auto":
+        console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
     for name, asked, used in (
         ("tile", tile, deblurrer.tile),
         ("overlap", options.overlap, deblurrer.overlap),

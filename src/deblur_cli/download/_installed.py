@@ -68,7 +68,7 @@ def find_installed(entry: WeightsEntry, *, rehash: bool = False) -> Installed | 
             if path.is_file():
                 return _verify(entry, path, place, rehash)
         except OSError as error:
-            problem = problem or WeightsError(f"{path}: cannot be read: {error.strerror or error}")
+            problem = problem or WeightsError(f"{entry.name}: {path}: cannot be read: {error.strerror}")
         except WeightsError as error:
             problem = problem or error
     if problem:
@@ -155,7 +155,12 @@ def _verify(entry: WeightsEntry, path: Path, place: Place, rehash: bool) -> Inst
     except WeightsError as error:
         if record:
             _write_record(entry, replace(record, mtime_ns=0))  # no longer trusted unread
-        raise WeightsError(f"{path}: {error.message}") from error
+        again = (
+            "Install deblur-cli again."
+            if place == "package"
+            else f"To fetch it again: deblur download-weights {entry.name}"
+        )
+        raise WeightsError(f"{entry.name}: {path}: {error.message}", hint=again) from error
     if place == "package":
         return Installed(path, place, found, checked)
     return note_installed(entry, path, place, found, checked)
