@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -912,3 +913,12 @@ def test_a_checkpoint_of_full_size_travels_the_whole_way(deblur: Deblur) -> None
     assert "weights: motion" in outcome.err
     with Image.open("photo_sharp.png") as image:
         assert image.size == (24, 16)
+
+
+def test_the_readmes_table_is_what_weights_toml_says() -> None:
+    root = Path(__file__).parents[1]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    with_table = runpy.run_path(str(root / "docs/make_weights_table.py"))["with_table"]
+    assert readme == with_table(readme), "stale: run python docs/make_weights_table.py"
+    stale = readme.replace("| GoPro |", "| others |")
+    assert stale != readme == with_table(stale)
