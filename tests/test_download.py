@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import runpy
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,13 +119,15 @@ def deblur(
     load_registry.cache_clear()
 
 
-def start(text: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+def start(
+    text: str, *arguments: str, stderr: int = subprocess.PIPE, **environment: str
+) -> "subprocess.Popen[str]":
     """The same in a process of its own; HF_ENDPOINT and its like are read when a process starts."""
     return subprocess.Popen(
         [sys.executable, RUN_DEBLUR, text, *arguments],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 
@@ -153,8 +157,10 @@ def assert_failed(outcome: Outcome, *messages: str) -> None:
         assert message in outcome.err
     assert "deblur download-weights --from FILE small" in outcome.err
     assert not {"small.pth", "small.json"} & in_cache()
-    hub_files = [path for path in Path(os.environ["HF_HOME"]).rglob("*") if path.is_file()]
-    assert not [path for path in hub_files if "blobs" in path.parts or "snapshots" in path.parts]
+    in_hub = [path for path in Path(os.environ["HF_HOME"]).rglob("*") if path.is_file()]
+    assert not [
+        path for path in in_hub if {"blobs", "snapshots"} & set(path.parts) and path.suffix != ".incomplete"
+    ]
 
 
 # A plain download
@@ -287,6 +293,36 @@ def test_one_failure_does_not_keep_the_other_weights_away(deblur: Deblur) -> Non
     assert outcome.code == 3
     assert "the weights motion could not be fetched" in outcome.err
     assert "next: deblur photo.jpg --weights defocus" in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_shows_size_speed_and_time_left() -> None:
+    terminal, other_end = os.openpty()
+    with (
+        Server(Answer(DATA, stall_at=1_500_000), Answer(DATA)) as server,
+        os.fdopen(terminal, "rb", 0) as screen,
+    ):
+        process = start(
+            table(url_source(server)),
+            "download-weights",
+            "small",
+            stderr=other_end,
+            TERM="xterm",
+            COLUMNS="100",
+        )
+        os.close(other_end)
+        wait_for(server.stalled.is_set)
+        time.sleep(0.3)
+        server.go_on.set()
+        shown = b""
+        with suppress(OSError):  # how the end of a terminal looks
+            while piece := screen.read(1000):
+                shown += piece
+        assert process.wait(30) == 0
+        process.communicate()
+    assert b"1.5/3.0 MB" in shown
+    assert b"MB/s" in shown
+    assert re.search(rb"00:0\d", shown)
 
 
 # Going on with a broken download

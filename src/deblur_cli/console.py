@@ -103,12 +103,15 @@ class Console:
 
         def show(arrived: int, size_bytes: int) -> None:
             nonlocal task
-            if task is None:
+            if task is None:  # until then an empty bar would leave an empty line
+                bars.start()
                 task = bars.add_task(what, total=size_bytes)
             bars.update(task, completed=arrived)
 
-        with bars:
+        try:
             yield show
+        finally:
+            bars.stop()
 
     def draw(self, event: Event) -> None:
         """Show one event of the run."""
