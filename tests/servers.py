@@ -19,6 +19,7 @@ class Answer:
     ranges: bool = True
     minds_if_range: bool = True
     range_offset: int = 0
+    refuses_ranges: bool = False
     claimed_size: int | None = None
     chunked: bool = False
     cut_at: int | None = None
@@ -122,6 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.note()
         self.close_connection = True
         answer = self.owner.next_answer()
+        if answer.refuses_ranges and self.headers.get("Range"):
+            self.send_error(416)
+            return
         start, status = self.range_start(answer), answer.status
         body = answer.data[start:]
         self.send_response(206 if start else status)

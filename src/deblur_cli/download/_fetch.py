@@ -48,7 +48,9 @@ def fetch_weights(
             hint=_by_hand(entry),
         )
     with _one_at_a_time(entry, say):
-        return _find_good(entry, say) or _fetch_from_any(entry, say, progress)
+        return _find_good(entry) or _fetch_from_any(
+            entry, say, progress
+        )  # another process may have fetched it
 
 
 def install_file(entry: WeightsEntry, file: Path) -> Installed:
@@ -80,7 +82,7 @@ def install_file(entry: WeightsEntry, file: Path) -> Installed:
         return note_installed(entry, target, "cache", digest.hexdigest(), checked)
 
 
-def _find_good(entry: WeightsEntry, say: Say) -> Installed | None:
+def _find_good(entry: WeightsEntry, say: Say = lambda line: None) -> Installed | None:
     try:
         return find_installed(entry)
     except WeightsError as error:

@@ -101,6 +101,9 @@ def _fetch_rest(url: str, part: Part, size_bytes: int, progress: Progress) -> st
     start = part.size_bytes if version else 0
     if start == size_bytes:  # all had arrived when the program was killed
         return hash_file(part.path).hexdigest()
+    if start > size_bytes:
+        part.remove()
+        start = 0
     require_space(part.path.parent, size_bytes - start)
     with _open(url, start, version) as response:
         offered = _version_of(response.headers)
@@ -152,6 +155,8 @@ def _open(url: str, start: int, version: str | None) -> HTTPResponse:
         response: HTTPResponse = build_opener(_AllowedRedirects).open(request, timeout=TIMEOUT_S)
     except HTTPError as error:
         error.close()
+        if start and error.code == 416:  # the file is shorter now
+            return _open(url, 0, None)
         raise WeightsError(f"the server answers {error.code} {error.reason}{_proxy_in_words(url)}") from error
     except (OSError, HTTPException) as error:
         raise WeightsError(_in_words(error) + _proxy_in_words(url)) from error
