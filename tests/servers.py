@@ -1,8 +1,10 @@
 """A file server on 127.0.0.1 that misbehaves as told, and that can play the Hugging Face Hub."""
 
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -40,7 +42,9 @@ class Hub:
 class Server:
     """Answers GET with one `Answer` after the other, the last one from then on; HEAD as the Hub does, if it is one."""
 
-    def __init__(self, *answers: Answer, hub: Hub | None = None) -> None:
+    def __init__(
+        self, *answers: Answer, hub: Hub | None = None, certificate: tuple[Path, Path] | None = None
+    ) -> None:
         self.answers = list(answers)
         self.hub = hub
         self.requests: list[tuple[str, str, str | None]] = []
@@ -50,11 +54,16 @@ class Server:
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"owner": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._scheme = "https" if certificate else "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._http.server_port}"
 
     @property
     def ranges(self) -> list[str | None]:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -264,6 +265,22 @@ def test_a_proxy_that_refuses(deblur: Deblur, monkeypatch: pytest.MonkeyPatch) -
     assert_failed(outcome, "Tunnel connection failed: 403", f"(through the proxy 127.0.0.1:{port})")
     assert "secret" not in outcome.err
     assert proxy.requests == [("CONNECT", "example.org:443", None)]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_a_certificate_that_nobody_vouches_for(
+    deblur: Deblur, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    request += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key]
+    subprocess.run(request, check=True, capture_output=True)
+    with Server(Answer(DATA), certificate=(certificate, key)) as server:
+        text = table(url_source(server))
+        outcome = deblur(text, "download-weights", "small")
+        assert_failed(outcome, "its certificate is not trusted: self", "SSL_CERT_FILE")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert deblur(text, "download-weights", "small").code == 0
 
 
 def test_a_redirect_is_followed_and_resumed() -> None:

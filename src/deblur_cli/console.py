@@ -68,10 +68,10 @@ class Console:
             self._rich.print(escape(message))
 
     def error(self, error: DeblurError) -> None:
-        """An error and, on its own line, what to do about it."""
+        """An error and, below it, what to do about it."""
         self._rich.print(f"[bold red]error:[/] {escape(error.message)}")
-        if error.hint:
-            self._rich.print(f"       {escape(error.hint)}")
+        for line in error.hint.splitlines():
+            self._rich.print(f"       {escape(line)}")
 
     def show_table(self, headers: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str]) -> None:
         """A table and lines below it, as a result on standard output; wrapped only where a terminal is too narrow."""

@@ -7,7 +7,7 @@ Nothing is caught or printed here: `report` decides what an error means for the 
 class DeblurError(Exception):
     """A failure that is explained to the user and never shown as a traceback.
 
-    `hint` is what to do next, one line that stands on its own; empty if the message says it all.
+    `hint` is what to do next, in lines that stand on their own; empty if the message says it all.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException, HTTPMessage, HTTPResponse
@@ -192,6 +193,8 @@ def _in_words(error: OSError | HTTPException) -> str:
         return f"no answer for {TIMEOUT_S:g} s"
     if isinstance(error, socket.gaierror):
         return f"the host is not found, or there is no network ({error.strerror})"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message} (SSL_CERT_FILE names others to trust)"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
