@@ -617,6 +617,14 @@ def test_a_damaged_file_is_fetched_again(deblur: Deblur) -> None:
     assert installed_bytes(text) == DATA
 
 
+def test_a_damaged_file_goes_even_if_no_other_can_be_fetched(deblur: Deblur) -> None:
+    text = table(url_source(NOWHERE))
+    install(text).write_bytes(OTHER)
+    assert deblur(text, "download-weights", "small").code == 3
+    assert "small.pth" not in in_cache()
+    assert find_installed(entry_of(text)) is None
+
+
 def test_check_of_what_is_not_installed(deblur: Deblur) -> None:
     text = table(url_source(NOWHERE))
     assert deblur(text, "download-weights", "--check") == Outcome(0, "", "")

@@ -91,7 +91,7 @@ def fetch(entry: WeightsEntry, console: "Console", *, offline: bool = False) -> 
 def _install(entry: WeightsEntry, file: Path, console: "Console") -> None:
     from deblur_cli.download import install_file
 
-    installed = install_file(entry, file)
+    installed = install_file(entry, file, say=console.say)
     console.say(f"{entry.name}: installed: {installed.path} ({installed.checked})")
     console.say(f"  licence: {entry.licence}")
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -48,12 +48,11 @@ def fetch_weights(
             hint=_by_hand(entry),
         )
     with _one_at_a_time(entry, say):
-        return _find_good(entry) or _fetch_from_any(
-            entry, say, progress
-        )  # another process may have fetched it
+        # Another process may have fetched it meanwhile.
+        return _find_good(entry) or _fetch_from_any(entry, say, progress)
 
 
-def install_file(entry: WeightsEntry, file: Path) -> Installed:
+def install_file(entry: WeightsEntry, file: Path, *, say: Say = lambda line: None) -> Installed:
     """Copy a file that was fetched by hand into the cache. WeightsError if it is not the entry's file."""
     if entry.bundled:
         raise WeightsError(f"the weights {entry.name} are part of the package and come with it")
@@ -61,7 +60,7 @@ def install_file(entry: WeightsEntry, file: Path) -> Installed:
     copy = target.with_name(f"{target.name}.copy")
     expected, checked = expected_hash(entry)
     digest = hashlib.sha256()
-    with _one_at_a_time(entry):
+    with _one_at_a_time(entry, say):
         try:
             check_size(entry, file.stat().st_size)
             require_space(target.parent, entry.size_bytes)
@@ -91,6 +90,8 @@ def _find_good(entry: WeightsEntry, say: Say = lambda line: None) -> Installed |
 
 
 def _fetch_from_any(entry: WeightsEntry, say: Say, progress: Progress) -> Installed:
+    with suppress(OSError):
+        (cache_folder() / entry.file).unlink(missing_ok=True)  # damaged, or it would have been taken
     failures: list[str] = []
     for source in entry.sources:
         if isinstance(source, BundledSource):
@@ -139,7 +140,7 @@ def _put_in_place(file: Path, target: Path) -> None:
 
 
 @contextmanager
-def _one_at_a_time(entry: WeightsEntry, say: Say = lambda line: None) -> Iterator[None]:
+def _one_at_a_time(entry: WeightsEntry, say: Say) -> Iterator[None]:
     """A lock among processes, so that one fetches and the others find the file. The system frees it if one is killed."""
     folder = cache_folder()
     lock = FileLock(folder / f"{entry.name}.lock")

@@ -14,6 +14,7 @@ from deblur_cli import __version__
 from deblur_cli.download._installed import (
     Installed,
     check_hash,
+    check_size,
     expected_hash,
     hash_file,
     hub_cache_folder,
@@ -53,8 +54,8 @@ def fetch_from_hub(source: HubSource, entry: WeightsEntry, progress: Progress) -
     expected, checked = expected_hash(entry, hub_hash)
     if offered.size not in (None, entry.size_bytes):
         raise WeightsError(f"the Hub offers {offered.size} bytes instead of {entry.size_bytes}")
-    if hub_hash != (expected if hub_hash else None):
-        raise WeightsError(f"the Hub offers a file with the SHA-256 {hub_hash}, expected is {expected}")
+    if hub_hash and hub_hash != expected:
+        raise WeightsError(f"the Hub offers a file with the SHA-256 {hub_hash} instead of {expected}")
     with _explained_errors():
         hub_cache_folder().mkdir(parents=True, exist_ok=True)
         require_space(hub_cache_folder(), entry.size_bytes)
@@ -70,6 +71,7 @@ def fetch_from_hub(source: HubSource, entry: WeightsEntry, progress: Progress) -
             )
         )
     try:
+        check_size(entry, path.stat().st_size)
         found = hash_file(path).hexdigest()
         check_hash(found, expected)
     except WeightsError:

@@ -201,7 +201,7 @@ def _in_words(error: OSError | HTTPException) -> str:
 def _proxy_in_words(url: str) -> str:
     """Which proxy stood between, without its password."""
     parts = urlsplit(url)
-    proxy = urlsplit(getproxies().get(parts.scheme, ""))
-    if not proxy.hostname or proxy_bypass(parts.netloc):
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or proxy_bypass(parts.netloc):
         return ""
-    return f" (through the proxy {proxy.hostname}:{proxy.port})"
+    return f" (through the proxy {proxy.rpartition('@')[2].rpartition('//')[2]})"
