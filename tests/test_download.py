@@ -436,6 +436,7 @@ def part_size() -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_download_goes_on_where_it_was(number: int) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     with Server(Answer(DATA, stall_at=2_000_000), Answer(DATA)) as server:
         text = table(url_source(server))
         process = start(text, "download-weights", "small")
