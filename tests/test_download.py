@@ -267,6 +267,15 @@ def test_a_proxy_that_refuses(deblur: Deblur, monkeypatch: pytest.MonkeyPatch) -
     assert proxy.requests == [("CONNECT", "example.org:443", None)]
 
 
+def test_no_proxy_is_honoured(deblur: Deblur, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", NOWHERE)
+    with Server(Answer(DATA)) as server:
+        text = table(url_source(server))
+        assert_failed(deblur(text, "download-weights", "small"), "(through the proxy 127.0.0.1:9)")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert deblur(text, "download-weights", "small").code == 0
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
 def test_a_certificate_that_nobody_vouches_for(
     deblur: Deblur, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -373,8 +382,17 @@ def half(server: Server, text: str) -> None:
         (Answer(DATA, etag='"second"', minds_if_range=False), ["bytes=1000000-", None]),
         (Answer(DATA, range_offset=5), ["bytes=1000000-", None]),
         (Answer(DATA, refuses_ranges=True), ["bytes=1000000-", None]),
+        (Answer(DATA, etag=None, minds_if_range=False), ["bytes=1000000-"]),
     ],
-    ids=["same", "no ranges", "changed", "changed, If-Range ignored", "wrong range", "416"],
+    ids=[
+        "same",
+        "no ranges",
+        "changed",
+        "changed, If-Range ignored",
+        "wrong range",
+        "416",
+        "rest without ETag",
+    ],
 )
 def test_another_run_goes_on_where_it_can(answer: Answer, ranges: list[str | None]) -> None:
     with Server(answer) as server:
@@ -384,8 +402,18 @@ def test_another_run_goes_on_where_it_can(answer: Answer, ranges: list[str | Non
         fetch_weights(entry_of(text), progress=lambda arrived, size_bytes: progress.append(arrived))
     assert server.ranges == ranges
     assert installed_bytes(text) == DATA
-    assert (min(progress) > 1_000_000) == (len(server.ranges) == 1 and answer == Answer(DATA))
+    assert (min(progress) > 1_000_000) == (
+        answer in (Answer(DATA), Answer(DATA, etag=None, minds_if_range=False))
+    )
     assert progress[-1] == len(DATA)
+
+
+def test_another_source_does_not_go_on_with_what_the_first_one_sent() -> None:
+    with Server(Answer(DATA, cut_at=1_000_000), Answer(status=500)) as first, Server(Answer(DATA)) as second:
+        text = table(url_source(first), url_source(second))
+        fetch_weights(entry_of(text))
+    assert second.ranges == [None]
+    assert installed_bytes(text) == DATA
 
 
 def test_a_file_that_changed_unnoticed_is_fetched_again_from_the_start() -> None:
