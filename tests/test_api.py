@@ -9,6 +9,10 @@ from safetensors.torch import save_file
 from conftest import TINY, RestormerConfig, random_model
 from deblur_cli import Deblurrer, deblur
 from deblur_cli.errors import UsageError, WeightsError
+from deblur_cli.loader import load_model
+from deblur_cli.photo import Encoding, Photo
+from deblur_cli.registry import find_weights
+from deblur_cli.stream.engine import Engine
 
 
 def weights(tmp_path: Path, **changes: object) -> Path:
@@ -53,14 +57,14 @@ def test_a_deblurrer_is_loaded_once_and_used_often(tmp_path: Path) -> None:
 
 
 def test_gray_through_a_colour_network_is_the_mean_of_its_channels(tmp_path: Path) -> None:
-    deblurrer = Deblurrer(weights(tmp_path))
+    deblurrer = Deblurrer(weights(tmp_path), precision="fp32")
     gray = 0.4 + 0.2 * np.random.default_rng(0).random((16, 24, 1), np.float32)
     colour = deblurrer(gray.repeat(3, 2))
     np.testing.assert_allclose(deblurrer(gray)[..., 0], colour.mean(2), atol=1e-5)
 
 
 def test_colour_through_a_gray_network_changes_its_luminance_only(tmp_path: Path) -> None:
-    deblurrer = Deblurrer(weights(tmp_path, inp_channels=1, out_channels=1))
+    deblurrer = Deblurrer(weights(tmp_path, inp_channels=1, out_channels=1), precision="fp32")
     colour = 0.4 + 0.2 * np.random.default_rng(0).random((16, 24, 3), np.float32)
     change = deblurrer(colour) - colour
     assert np.abs(change).max() > 1e-3
@@ -95,3 +99,53 @@ def test_a_package_without_that_name_says_so() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'sharpen'"):
         deblur_cli.sharpen  # noqa: B018
+
+
+def test_the_engine_gives_the_numbers_of_the_plain_model(tmp_path: Path) -> None:
+    path = weights(tmp_path)
+    photo = np.random.default_rng(0).random((40, 56, 3), np.float32)
+    sharp = Deblurrer(path, device="cpu", precision="fp32", tile=0, window=0)(photo)
+    plain = load_model(path)(torch.from_numpy(photo).permute(2, 0, 1)[None])
+    np.testing.assert_allclose(sharp, plain[0].permute(1, 2, 0).clamp(0, 1).numpy(), atol=1e-5)
+
+
+def test_the_window_is_what_the_user_says_or_what_the_weights_were_trained_with(tmp_path: Path) -> None:
+    assert Deblurrer("compact").window == find_weights("compact").window
+    assert Deblurrer(weights(tmp_path)).window == 384
+    assert Deblurrer(weights(tmp_path), window=0).window == 0
+    photo = np.random.default_rng(0).random((200, 216, 3), np.float32)
+    whole, local = (
+        Deblurrer(weights(tmp_path), window=window, precision="fp32")(photo) for window in (0, 64)
+    )
+    assert 1e-5 < np.abs(whole - local).max() < 0.2
+
+
+@pytest.mark.parametrize("window", [-8, 8, 100])
+def test_a_window_that_cannot_be_used_says_what_can(window: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"window of {window} pixels(.|\n)*multiple of 8 from 64"):
+        Deblurrer(weights(tmp_path), window=window)
+
+
+def test_a_tile_that_overflows_in_bfloat16_is_redone_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Engine.run
+
+    def overflow(self: Engine, *arguments: object) -> torch.Tensor:
+        result = real(self, *arguments)
+        return result if self.embed.kernel.dtype == torch.float32 else result / 0
+
+    monkeypatch.setattr(Engine, "run", overflow)
+    photo = Photo(np.full((100, 100, 3), 99, np.uint8), None, Encoding("PNG"))
+    restored = Deblurrer(weights(tmp_path), precision="bf16", tile=64).restore(photo)
+    assert restored.details.made_with["tiles redone in fp32"] == "4"
+
+
+def test_a_region_goes_through_the_network_and_the_rest_does_not(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    photo = Photo(pixels, None, Encoding("PNG"))
+    sharp = Deblurrer(weights(tmp_path)).restore(photo, region=(8, 16, 24, 32)).photo.pixels
+    changed = (sharp != pixels).any(2)
+    assert changed[16:48, 8:32].any()
+    changed[16:48, 8:32] = False
+    assert not changed.any()

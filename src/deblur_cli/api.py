@@ -1,6 +1,7 @@
 """Weights, device, precision and tile -> a `Deblurrer`: what the command line and the Python API share."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -9,19 +10,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deblur_cli.device import choose_device
+from deblur_cli import stream
+from deblur_cli.device import choose_device, choose_dtype
 from deblur_cli.download import find_installed
 from deblur_cli.errors import UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import Encoding, Photo, image_from_photo, photo_from_image
 from deblur_cli.registry import WeightsEntry, find_weights
-from deblur_cli.restore import Progress, Restored, restore_photo
+from deblur_cli.restore import Progress, Region, Restored, restore_photo, restore_region
 from deblur_cli.tiles import check_tile
 
 Tile = int | Literal["auto"]
 Image = TypeVar("Image", bound=Any)
 
 AUTO_TILE = 512
+MIN_WINDOW = 64
+PAPER_WINDOW = 384
+PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 LUMINANCE = (0.299, 0.587, 0.114)
 """Rec. 601, as in JPEG and in the gray photos that the gray network was trained on."""
@@ -31,7 +36,9 @@ class Deblurrer:
     """A network, loaded once and ready for any number of photos.
 
     weights: a name from `deblur download-weights --list`, or a .pth, .pt or .safetensors file of a Restormer.
-    device: auto, cpu, cuda, cuda:N or mps. tile: auto, 0 for the whole photo, or a size in pixels.
+    device: auto, cpu, cuda, cuda:N or mps. precision: auto, fp32 or bf16. tile: auto, 0 for the whole photo, or a size
+    in pixels. window: of the attention's statistics in pixels, 0 for the whole tile; by default what the weights were
+    trained with.
     UsageError for a wrong value, WeightsError for weights that cannot be used.
     """
 
@@ -39,17 +46,22 @@ class Deblurrer:
         self,
         weights: str | Path = "auto",
         device: str = "auto",
+        precision: str = "auto",
         tile: Tile = "auto",
+        window: int | None = None,
+        *,
         overlap: int | None = None,
     ) -> None:
         self.tile, self.overlap = check_tile(AUTO_TILE if tile == "auto" else tile, overlap)
         self.device = choose_device(device)
-        self.path, self.entry = find_weights_file(weights)
-        self.weights = self.entry.name if self.entry else str(self.path)
-        self._model = load_model(self.path, device=self.device)
-        if self._model.config.dual_pixel:
+        self.dtype = choose_dtype(precision, self.device)
+        self.path, entry = find_weights_file(weights)
+        self.weights = entry.name if entry else str(self.path)
+        self.window = choose_window(window, entry)
+        self.model = load_model(self.path, device=self.device)
+        if self.model.config.dual_pixel:
             raise WeightsError(
-                f"{self.weights}: a {self._model.config.inp_channels}-channel dual-pixel checkpoint, which needs two views",
+                f"{self.weights}: a {self.model.config.inp_channels}-channel dual-pixel checkpoint, which needs two views",
                 hint="A photo file holds one view; the Python API's model module runs such networks.",
             )
 
@@ -63,37 +75,83 @@ class Deblurrer:
         restored = self.restore(photo_from_image(image), strength=strength)
         return image_from_photo(restored.photo, like=image)  # type: ignore[return-value]
 
-    def restore(self, photo: Photo, *, strength: float = 1.0, progress: Progress | None = None) -> Restored:
-        """Restore a decoded photo. strength: 0 leaves it as it is, 1 takes the network's output."""
-        restored = restore_photo(
+    def restore(
+        self,
+        photo: Photo,
+        *,
+        strength: float = 1.0,
+        region: Region | None = None,
+        progress: Progress | None = None,
+    ) -> Restored:
+        """Restore a decoded photo, or a region of it. strength: 0 leaves it as it is, 1 takes the network's output."""
+        run = _Run(self, progress)
+        whole_or_part = restore_photo if region is None else partial(restore_region, region=region)
+        restored = whole_or_part(
             photo,
-            self._predict,
+            predict=run.predict,
             tile=self.tile,
             overlap=self.overlap,
             strength=strength,
-            progress=progress,
+            progress=run.at_tile,
         )
-        made_with = {"weights": self.weights, "device": str(self.device)}
+        made_with = {
+            "weights": self.weights,
+            "window": str(self.window),
+            "precision": PRECISION_NAMES[self.dtype],
+            "tiles redone in fp32": str(run.redone),
+            "device": str(self.device),
+        }
         return replace(restored, details=replace(restored.details, made_with=made_with))
 
-    def _predict(self, tile: Tensor) -> Tensor:
+
+class _Run:
+    """One photo's way through a `Deblurrer`: how far it is, and how many tiles were redone in float32."""
+
+    def __init__(self, deblurrer: Deblurrer, progress: Progress | None) -> None:
+        self.deblurrer, self.progress = deblurrer, progress
+        self.done, self.tiles, self.redone = 0.0, 1, 0
+
+    def at_tile(self, done: float, tiles: int) -> None:
+        """The next tile begins."""
+        self.done, self.tiles = done, tiles
+        self.inside_tile(0)
+
+    def inside_tile(self, share: float) -> None:
+        """So much of the tile at hand is done."""
+        if self.progress:
+            self.progress(self.done + share, self.tiles)
+
+    def count_redone(self) -> None:
+        """A tile was not finite and is made again."""
+        self.redone += 1
+
+    def predict(self, tile: Tensor) -> Tensor:
         """(1, 3 | 1, h, w) -> the same, through a network of 3 channels or of 1.
 
         A gray photo goes through a colour network as three equal channels, whose results are averaged. A gray
         network restores the luminance of a colour photo and leaves its colour differences as they are.
         """
-        channels = self._model.config.inp_channels
+        channels = self.deblurrer.model.config.inp_channels
         if channels == tile.shape[1]:
-            return self._run(tile)
+            return self._stream(tile)
         if channels == 3:
-            return self._run(tile.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
+            return self._stream(tile.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
         luminance = (tile * torch.tensor(LUMINANCE)[:, None, None]).sum(1, keepdim=True)
-        return tile + (self._run(luminance) - luminance)
+        return tile + (self._stream(luminance) - luminance)
 
-    def _run(self, tile: Tensor) -> Tensor:
-        with torch.inference_mode():
-            result: Tensor = self._model(tile.to(self.device))
-        return result.float().cpu()
+    def _stream(self, tile: Tensor) -> Tensor:
+        """To the device, through the engine, and back."""
+        engine = self.deblurrer
+        tile = tile.to(engine.device)
+        result = stream.run(
+            engine.model,
+            tile,
+            window=engine.window,
+            dtype=engine.dtype,
+            progress=self.inside_tile,
+            redone=self.count_redone,
+        )
+        return result.cpu()
 
 
 def deblur(
@@ -105,7 +163,7 @@ def deblur(
     strength: float = 1.0,
 ) -> Image:
     """Sharpen one PIL image or array; same type back. For several, make one `Deblurrer` and call it."""
-    return Deblurrer(weights, device, tile)(image, strength=strength)
+    return Deblurrer(weights, device, tile=tile)(image, strength=strength)
 
 
 def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
@@ -130,6 +188,18 @@ def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
             hint=f"To fetch their {entry.size_bytes / 1e6:.0f} MB: deblur download-weights {entry.name}, or add --download.",
         )
     return installed.path, entry
+
+
+def choose_window(window: int | None, entry: WeightsEntry | None) -> int:
+    """The user's window, or what the weights were trained with: their entry says so; the paper's for a file."""
+    if window is None:
+        return entry.window if entry else PAPER_WINDOW
+    if window % 8 or (window and window < MIN_WINDOW):
+        raise UsageError(
+            f"a window of {window} pixels cannot be used",
+            hint=f"--window takes a multiple of 8 from {MIN_WINDOW}, or 0 for statistics of the whole tile.",
+        )
+    return window
 
 
 def _restore_array(deblurrer: Deblurrer, array: NDArray[Any], strength: float) -> NDArray[Any]:

@@ -150,7 +150,7 @@ def _load_process(options: Options, console: "Console") -> "Process":
     tile = _parse_tile(options.tile)
     if options.download:
         fetch(find_weights("motion" if options.weights == "auto" else options.weights), console)
-    deblurrer = Deblurrer(options.weights, options.device, tile, options.overlap)
+    deblurrer = Deblurrer(options.weights, options.device, tile=tile, overlap=options.overlap)
     if options.weights == "auto":
         console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
     for name, asked, used in (
