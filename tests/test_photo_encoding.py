@@ -114,3 +114,11 @@ def test_a_profile_for_other_pixels_is_left_out() -> None:
     file = io.BytesIO()
     assert write_photo(photo, file) == ("the colour profile does not fit the pixels: it is left out",)
     assert read_photo(io.BytesIO(file.getvalue())).metadata.icc is None
+
+
+def test_half_transparency_in_gif_is_said() -> None:
+    colours = np.full((16, 24, 3), 80, np.uint8)
+    data = pillow(Image.fromarray(np.dstack([colours, np.full((16, 24), 100, np.uint8)])), "PNG")
+    file = io.BytesIO()
+    notes = write_photo(read_photo(io.BytesIO(data)), file, format="GIF")
+    assert notes == ("GIF has no half transparency: pixels are made transparent or not",)

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from deblur_cli.errors import PhotoError
-from deblur_cli.photo import inspect_photo, output_extension, read_photo, write_photo
+from deblur_cli.photo import _jxl, inspect_photo, output_extension, read_photo, write_photo
 from test_photo_foreign import DEEP, IMAGE, RGB, pillow
 
 FIXTURES = Path(__file__).parent / "data/photos"
@@ -30,6 +30,13 @@ def test_heic_is_turned_once() -> None:
         assert image.format == "JPEG"
         assert image.getexif()[0x0112] == 1
         assert image.size == (64, 48)
+
+
+def test_the_main_picture_of_a_heic() -> None:
+    pytest.importorskip("pi_heif")
+    photo = read_photo(FIXTURES / "two.heic")
+    np.testing.assert_allclose(photo.pixels[32, 32], (200, 100, 50), atol=6)
+    assert photo.notes == ("only the main one of 2 pictures is restored: the others are left out",)
 
 
 def test_deep_heic_has_white_at_the_top() -> None:
@@ -119,6 +126,13 @@ def test_deep_jxl_is_read_whole() -> None:
     pytest.importorskip("pylibjxl")
     photo = read_photo(io.BytesIO(imagecodecs.jpegxl_encode(DEEP, lossless=True)))
     np.testing.assert_array_equal(photo.pixels, DEEP)
+
+
+def test_jxl_above_its_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pylibjxl")
+    monkeypatch.setattr(_jxl, "_MAX_PIXELS", 24 * 16 - 1)
+    with pytest.raises(PhotoError, match=r"^the input: a JPEG XL file of 24x16 pixels is not supported$"):
+        read_photo(io.BytesIO(imagecodecs.jpegxl_encode(RGB)))
 
 
 def test_jxl_of_a_quality(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -177,6 +178,49 @@ def test_the_limit_and_how_to_raise_it(tmp_path: Path) -> None:
     assert caught.value.hint == "If you trust this file: --max-megapixels 2"
     assert read_photo(path, max_megapixels=2).pixels.shape == (1000, 1500, 3)
     assert inspect_photo(path).width == 1500
+
+
+def test_a_gif_whose_frame_is_a_bomb(tmp_path: Path) -> None:
+    data = bytearray(saved("GIF"))
+    at = data.index(b"," + bytes(4)) + 5
+    data[at : at + 4] = struct.pack("<HH", 60000, 60000)
+    (tmp_path / "a.gif").write_bytes(data)
+    assert refusal(tmp_path / "a.gif").message.endswith(
+        "the GIF file claims to have more pixels than any photo"
+    )
+
+
+def test_a_palette_that_is_too_short() -> None:
+    file = io.BytesIO()
+    palette = {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}
+    tifffile.imwrite(file, np.full((16, 24), 200, np.uint8), **palette)
+    data = bytearray(file.getvalue())
+    tags = Tags.parse(bytes(data))
+    struct.pack_into("<I", data, tags.entries(tags.first)[320] + 4, 300)
+    with pytest.raises(PhotoError, match=r"the TIFF file is damaged \(its palette is too short\)$"):
+        read_photo(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (MemoryError(), "not enough memory for this photo"),
+        (
+            np.zeros((2, 3, 3), np.uint8),
+            r"the PNG file is damaged \(3x2 pixels where the header says 160x120\)",
+        ),
+        (RuntimeError(), r"the PNG file is damaged \(RuntimeError\)"),
+    ],
+)
+def test_what_a_decoder_may_do(outcome: object, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(_: bytes) -> object:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(imagecodecs, "png_decode", decode)
+    with pytest.raises(PhotoError, match=f"^the input: {words}$"):
+        read_photo(io.BytesIO(saved("PNG")))
 
 
 def test_damaged_exif_is_left_out_and_said() -> None:

@@ -239,11 +239,28 @@ def test_deep_avif_is_read_whole() -> None:
         (DEEP.astype(np.int16), {}, "a TIFF with 16-bit int16 samples"),
         (DEEP.astype(np.uint32), {}, "a TIFF with 32-bit uint32 samples"),
         (RGB, {"photometric": "cielab"}, "a TIFF of the kind CIELAB with NONE compression"),
+        (
+            RGB[..., :2],
+            {"photometric": "minisblack", "volumetric": True, "tile": (1, 16, 16)},
+            "a TIFF of a volume of 16 slices",
+        ),
+        (
+            np.zeros((16, 24, 17), np.uint8),
+            {"extrasamples": [0] * 14, "planarconfig": "contig"},
+            "a TIFF with 17 channels",
+        ),
     ],
 )
 def test_unsupported_tiff_says_which(samples: np.ndarray, options: dict[str, object], kind: str) -> None:
     with pytest.raises(PhotoError, match=f"^the input: {kind} is not supported$"):
         read_photo(io.BytesIO(tiff(samples, **options)))
+
+
+def test_channels_beyond_alpha_are_left_out_and_said() -> None:
+    samples = np.dstack([RGB, RGB[..., :2]])
+    photo = read_photo(io.BytesIO(tiff(samples, extrasamples=["unassalpha", "unspecified"])))
+    np.testing.assert_array_equal(np.dstack([photo.pixels, photo.alpha]), samples[..., :4])
+    assert photo.notes == ("1 extra channels are left out",)
 
 
 def test_inspecting_says_what_there_is() -> None:

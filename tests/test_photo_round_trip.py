@@ -46,8 +46,8 @@ def seen(stored_samples: Samples, orientation: int) -> Samples:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("name", "kind"), CASES, ids=str)
 def test_nothing_is_lost(name: str, kind: Kind, orientation: int) -> None:
-    first = read_photo(io.BytesIO(stored(name, kind, orientation)))
-    back = read_photo(io.BytesIO(again(stored(name, kind, orientation))))
+    data = stored(name, kind, orientation)
+    first, back = (read_photo(io.BytesIO(file)) for file in (data, again(data)))
 
     turn = orientation if name in TURNED else 1
     pixels, alpha = (None if a is None else seen(a, turn) for a in pixels_of(kind))

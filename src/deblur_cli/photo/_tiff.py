@@ -104,10 +104,10 @@ def _check(page: "TiffPage", file_bytes: int) -> int:
     if channels is None or page.compression == 6 or (page.photometric == _YCBCR and page.compression != 7):
         kind = _name(page.photometric)
         raise UnsupportedError(f"a TIFF of the kind {kind} with {_name(page.compression)} compression")
-    if page.imagedepth != 1 or not channels <= page.samplesperpixel <= _MAX_CHANNELS:
-        raise UnsupportedError(
-            f"a TIFF with {page.samplesperpixel} channels and a depth of {page.imagedepth}"
-        )
+    if page.imagedepth != 1:
+        raise UnsupportedError(f"a TIFF of a volume of {page.imagedepth} slices")
+    if not channels <= page.samplesperpixel <= _MAX_CHANNELS:
+        raise UnsupportedError(f"a TIFF with {page.samplesperpixel} channels")
     if page.dtype is None or page.dtype.name not in (
         "bool",
         "uint8",
@@ -149,7 +149,7 @@ def _decode(page: "TiffPage", channels: int) -> Samples:
 def _colours(samples: Samples, colormap: Samples) -> Samples:
     """Indices (and alpha) looked up in a map of three times 2**bits 16-bit values."""
     if samples[..., 0].max(initial=0) >= colormap.shape[1]:
-        raise UnsupportedError("a TIFF whose palette is too short")
+        raise ValueError("its palette is too short")
     colours = (colormap >> 8 if colormap.max() > 255 else colormap).astype(np.uint8)
     return np.concatenate([colours.T[samples[..., 0]], samples[..., 1:].astype(np.uint8)], axis=2)
 

@@ -1,4 +1,4 @@
-"""Made turned.heic and deep.heic with pillow-heif, whose wheels hold a GPL encoder: no dependency of ours.
+"""Made turned.heic, deep.heic and two.heic with pillow-heif, whose wheels hold a GPL encoder: no dependency of ours.
 
 `pip install --target /tmp/x pillow-heif`, then `PYTHONPATH=/tmp/x python make_heic.py` in this folder.
 """
@@ -29,3 +29,7 @@ with Image.open("full.jpg") as full:
 
 deep = np.stack([x * 1000, y * 1300, (x + y) * 500], -1).astype(np.uint16)
 pillow_heif.from_bytes("RGB;16", (64, 48), deep.tobytes()).save("deep.heic", quality=95)
+
+two = pillow_heif.from_pillow(Image.new("RGB", (64, 64), (200, 100, 50)))
+two.add_from_pillow(Image.new("RGB", (64, 64)))
+two.save("two.heic", quality=50)
