@@ -1,5 +1,6 @@
 """The commands as their users run them: most in this process, some as the installed console script."""
 
+import json
 import os
 import signal
 import subprocess
@@ -211,7 +212,7 @@ def test_a_bad_photo_is_one_clear_message(name: str, deblur: Deblur) -> None:
         (["a.png", "--suffix", "a/b"], 2, "--suffix 'a/b' cannot be used"),
         (["a.png", "--frobnicate"], 2, "No such option"),
         (["bacth", "in"], 2, "no command named 'bacth'\n       Did you mean: deblur batch"),
-        (["frobnicate"], 2, "Commands: batch"),
+        (["frobnicate"], 2, "or name a photo"),
         (["batch", "missing"], 2, "missing: no such file or folder"),
         (["in"], 1, "in: is a folder\n       To restore all photos in it: deblur batch in"),
         (["a.png", "--suffix", "_taken"], 1, "a_taken.png: is a folder"),
@@ -255,6 +256,65 @@ def test_help_shows_the_options_of_the_default_command(deblur: Deblur) -> None:
 
 def test_version(deblur: Deblur) -> None:
     assert deblur("--version") == Outcome(0, f"deblur {__version__}\n", "")
+
+
+def test_info_shows_what_is_in_a_photo(deblur: Deblur) -> None:
+    photo("a.png", mode="RGBA")
+    Path("b.jpg").write_text("text")
+    outcome = deblur("info", "a.png", "b.jpg")
+    assert outcome.code == 1
+    for words in ("a.png", "PNG", "50x40", "RGB and alpha, 8 bit"):
+        assert words in outcome.out
+    assert "b.jpg: not a photo" in outcome.err
+    described = json.loads(deblur("info", "a.png", "--json").out)
+    assert (described["photo"], described["width"], described["bits"]) == ("a.png", 50, 8)
+
+
+def test_evaluate_compares_photos_with_their_sharp_originals(deblur: Deblur, tiny: str) -> None:
+    for folder in ("blurry", "sharp"):
+        photo(f"{folder}/a.png")
+        photo(f"{folder}/sub/b.png")
+    photo("blurry/alone.png")
+    arguments = ("evaluate", "blurry", "sharp", "--weights", tiny)
+    table = deblur(*arguments)
+    assert table.code == 0
+    assert [line.split()[0] for line in table.out.splitlines()] == [
+        "photo",
+        "blurry/a.png",
+        "blurry/sub/b.png",
+        "mean",
+    ]
+    rows = deblur(*arguments, "--format", "csv").out.splitlines()
+    assert rows[0] == "photo,psnr_before,psnr_after,ssim_before,ssim_after"
+    assert len(rows) == 4
+    found = json.loads(deblur(*arguments, "--format", "json").out)
+    assert found["photos"][0]["psnr_before"] is None, (
+        "equal photos have an infinite PSNR, which JSON cannot say"
+    )
+    assert found["photos"][0]["shift_before"] == [0, 0]
+    assert 0 < found["mean"]["psnr_after"] < 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["a.png", "none.png"], 2, "none.png: no such file or folder"),
+        (["a.png", "in"], 2, "one is a folder and the other a file"),
+        (["in", "other"], 2, "no photo below in has one of the same name below other"),
+        (["a.png", "small.png"], 1, "a.png: the photo is 50x40, its sharp one 20x20"),
+        (["text.png", "a.png"], 1, "text.png: not a photo"),
+    ],
+)
+def test_what_cannot_be_evaluated(
+    arguments: list[str], code: int, message: str, deblur: Deblur, tiny: str
+) -> None:
+    photo("a.png")
+    photo("in/b.png")
+    photo("other/c.png")
+    photo("small.png", 20, 20)
+    Path("text.png").write_text("text")
+    outcome = deblur("evaluate", *arguments, "--weights", tiny)
+    assert (outcome.code, message in outcome.err) == (code, True), outcome.err
 
 
 def test_waiting_threads_do_not_spin(deblur: Deblur, monkeypatch: pytest.MonkeyPatch) -> None:

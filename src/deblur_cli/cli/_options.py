@@ -1,8 +1,10 @@
 """The options that commands share: each is declared once."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from deblur_cli.errors import UsageError
 
 Output = Annotated[
     str | None,
@@ -30,6 +32,18 @@ Tile = Annotated[
 ]
 Overlap = Annotated[int | None, typer.Option(help="Pixels that neighbouring tiles share.", show_default="64")]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")]
+Precision = Annotated[
+    str,
+    typer.Option(metavar="auto|fp32|bf16", help="auto computes in bfloat16 where the device is fast at it."),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Attention statistics over windows of N pixels; 0: over the whole tile.",
+        show_default="as the weights were trained",
+    ),
+]
 Strength = Annotated[
     float,
     typer.Option(metavar="0..1", help="How much of the result to mix with the input: 0 is the input."),
@@ -38,3 +52,15 @@ Suffix = Annotated[str, typer.Option(help="Put after the name of results that go
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what each photo was made with.")]
+
+
+def parse_tile(text: str) -> int | Literal["auto"]:
+    """The value of --tile."""
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(
+            f"--tile {text} is no size", hint="It takes a number of pixels, auto, or 0."
+        ) from None

@@ -1,0 +1,50 @@
+"""`deblur info PHOTO...`: what the program sees in a file."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deblur_cli.cli._app import app
+from deblur_cli.errors import PhotoError
+
+
+@app.command(no_args_is_help=True)
+def info(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos to look into.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a photo, a line each.")] = False,
+) -> None:
+    """Show what is in a photo: format, size, depth, colour profile, orientation, metadata."""
+    from deblur_cli.console import Console
+    from deblur_cli.photo import inspect_photo
+
+    console = Console()
+    rows = []
+    failed = False
+    for path in photos:
+        try:
+            found = inspect_photo(path)
+        except PhotoError as error:
+            console.error(error)
+            failed = True
+            continue
+        if as_json:
+            typer.echo(json.dumps({"photo": str(path), **asdict(found)}))
+        rows.append(
+            [
+                str(path),
+                found.format,
+                f"{found.width}x{found.height}",
+                f"{found.mode}, {found.bits} bit",
+                found.profile or "-",
+                str(found.orientation),
+                " ".join(found.metadata) or "-",
+                "; ".join(found.notes),
+            ]
+        )
+    if rows and not as_json:
+        headers = ["photo", "format", "size", "pixels", "profile", "orientation", "metadata", ""]
+        console.show_table(headers, rows, [])
+    raise typer.Exit(1 if failed else 0)
