@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from deblur_cli.photo import Encoding, Metadata, Photo, Samples, read_photo, write_photo
@@ -92,6 +93,33 @@ def gray_profile() -> bytes:
     head = head.ljust(36, b"\0") + b"acsp"
     head = head.ljust(68, b"\0") + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
     return head.ljust(128, b"\0") + struct.pack(">I", 3) + tags + body
+
+
+def dng() -> bytes:
+    """A linear ramp under a red, green, green, blue mosaic, as a minimal DNG."""
+    y, x = np.mgrid[:64, :96]
+    mosaic = (2000 + 300 * x + 0 * y).astype(np.uint16)
+    file = io.BytesIO()
+    rationals = [value for number in (1, 0, 0, 0, 1, 0, 0, 0, 1) for value in (number, 1)]
+    tifffile.imwrite(
+        file,
+        mosaic,
+        photometric=32803,
+        metadata=None,
+        software=False,
+        extratags=[
+            (271, 2, 5, "Acme", True),
+            (272, 2, 4, "One", True),
+            (33421, 3, 2, (2, 2), True),
+            (33422, 1, 4, bytes((0, 1, 1, 2)), True),
+            (50706, 1, 4, bytes((1, 4, 0, 0)), True),
+            (50708, 2, 9, "Acme One", True),
+            (50721, 10, 9, rationals, True),
+            (50728, 5, 3, (1, 1, 1, 1, 1, 1), True),
+            (50778, 3, 1, 21, True),
+        ],
+    )
+    return file.getvalue()
 
 
 def holds(name: str, kind: Kind) -> bool:

@@ -18,11 +18,11 @@ import numpy as np
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import inspect_photo, output_extension, read_photo, write_photo
 from deblur_cli.photo._formats import FORMATS
-from photo_files import WRITTEN, Kind, holds, stored
+from photo_files import FULL, WRITTEN, Kind, dng, holds, stored
 
 HANG_S = 10
 MEMORY_BYTES = 1 << 30
-FIXTURES = Path(__file__).parent / "data/photos"
+FIXTURES = FULL.parent
 
 
 def valid_files() -> list[tuple[str, bytes]]:
@@ -39,8 +39,8 @@ def valid_files() -> list[tuple[str, bytes]]:
         for kind in kinds
         if holds(name, kind)
     ]
-    made += [(path.suffix, path.read_bytes()) for path in sorted(FIXTURES.iterdir()) if path.suffix != ".sh"]
-    return made
+    made += [(path.suffix, path.read_bytes()) for path in sorted(FIXTURES.glob("*.heic"))]
+    return [*made, (FULL.suffix, FULL.read_bytes()), (".dng", dng())]
 
 
 def mutated(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:

@@ -7,11 +7,11 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import _jxl, inspect_photo, output_extension, read_photo, write_photo
+from photo_files import dng
 from test_photo_foreign import DEEP, IMAGE, RGB, pillow
 
 FIXTURES = Path(__file__).parent / "data/photos"
@@ -46,33 +46,6 @@ def test_deep_heic_has_white_at_the_top() -> None:
     photo = read_photo(FIXTURES / "deep.heic")
     assert photo.pixels.dtype == np.uint16
     np.testing.assert_allclose(photo.pixels, expected, atol=2500)
-
-
-def dng() -> bytes:
-    """A linear ramp under a red, green, green, blue mosaic, as a minimal DNG."""
-    y, x = np.mgrid[:64, :96]
-    mosaic = (2000 + 300 * x + 0 * y).astype(np.uint16)
-    file = io.BytesIO()
-    rationals = [value for number in (1, 0, 0, 0, 1, 0, 0, 0, 1) for value in (number, 1)]
-    tifffile.imwrite(
-        file,
-        mosaic,
-        photometric=32803,
-        metadata=None,
-        software=False,
-        extratags=[
-            (271, 2, 5, "Acme", True),
-            (272, 2, 4, "One", True),
-            (33421, 3, 2, (2, 2), True),
-            (33422, 1, 4, bytes((0, 1, 1, 2)), True),
-            (50706, 1, 4, bytes((1, 4, 0, 0)), True),
-            (50708, 2, 9, "Acme One", True),
-            (50721, 10, 9, rationals, True),
-            (50728, 5, 3, (1, 1, 1, 1, 1, 1), True),
-            (50778, 3, 1, 21, True),
-        ],
-    )
-    return file.getvalue()
 
 
 def test_raw_is_developed_to_16_bits(tmp_path: Path) -> None:

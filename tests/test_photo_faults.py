@@ -19,7 +19,7 @@ from PIL import Image
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import inspect_photo, read_photo, write_photo
 from deblur_cli.photo._tiff_tags import Tags
-from photo_files import Kind, metadata_of, stored
+from photo_files import Kind, dng, metadata_of, stored
 
 TESTS = Path(__file__).parent
 
@@ -102,17 +102,19 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "PPM": lambda: saved("PPM"),
     "GIF": lambda: saved("GIF"),
     "JXL": lambda: stored("JXL", Kind("uint8", 3, False)),
+    "RAW": dng,
     "HEIC": lambda: (TESTS / "data/photos/turned.heic").read_bytes(),
 }
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_file_cut_short_is_refused_and_never_half_read(tmp_path: Path, name: str) -> None:
-    for needed in {"HEIC": ["pi_heif"], "JXL": ["pylibjxl"]}.get(name, []):
+    for needed in {"HEIC": ["pi_heif"], "JXL": ["pylibjxl"], "RAW": ["rawpy"]}.get(name, []):
         pytest.importorskip(needed)
     data = WHOLE[name]()
-    pixels = read_photo(io.BytesIO(data)).pixels
-    path = tmp_path / "a.photo"
+    path = tmp_path / ("a.dng" if name == "RAW" else "a.photo")
+    path.write_bytes(data)
+    pixels = read_photo(path).pixels
     lengths = [len(data) * share // 40 for share in range(1, 40)] + [len(data) - cut for cut in range(1, 20)]
     refusals = []
     for length in lengths:

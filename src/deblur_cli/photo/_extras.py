@@ -6,7 +6,7 @@ import numpy as np
 
 from deblur_cli.photo import _tiff_tags as tt
 from deblur_cli.photo._boxes import check_boxes, note_on_colours
-from deblur_cli.photo._errors import extra
+from deblur_cli.photo._errors import CutShortError, extra
 from deblur_cli.photo._exif import exif_of_tiff
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
@@ -49,13 +49,19 @@ def open_raw(data: bytes) -> Opened:
     with extra("raw"):
         import rawpy
 
+    exif = None
+    try:
+        tags = tt.Tags.parse(data)
+        if tags.end_of_pixels() > len(data):  # LibRaw would make a picture of what there is
+            raise CutShortError
+        exif = exif_of_tiff(tags)
+    except tt.TagsCutShortError:
+        raise
+    except tt.TagsError:
+        pass  # one of the few that are no TIFF structure
     raw = rawpy.imread(io.BytesIO(data))
     sizes = raw.sizes
     height, width = (sizes.iwidth, sizes.iheight) if sizes.flip in (5, 6) else (sizes.iheight, sizes.iwidth)
-    try:
-        exif = exif_of_tiff(tt.Tags.parse(data))
-    except tt.TagsError:
-        exif = None
 
     def decode() -> Samples:
         return raw.postprocess(output_bps=16, use_camera_wb=True)

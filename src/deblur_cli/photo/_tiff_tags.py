@@ -17,9 +17,13 @@ ORIENTATION = 0x0112
 SOFTWARE = 0x0131
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 XMP, IPTC, PHOTOSHOP, ICC = 0x02BC, 0x83BB, 0x8649, 0x8773
+SUB_IFDS = 0x014A
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 PIXEL_X_DIMENSION, PIXEL_Y_DIMENSION = 0xA002, 0xA003
 THUMBNAIL_OFFSET, THUMBNAIL_LENGTH = 0x0201, 0x0202
+_PLACES = (0x0111, 0x0117), (0x0144, 0x0145), (THUMBNAIL_OFFSET, THUMBNAIL_LENGTH)
+"""Offsets and lengths of strips, of tiles, and of a JPEG."""
+_MAX_IFDS = 1000
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, IFD8 = 1, 2, 3, 4, 5, 7, 18
 _VALUE_BYTES = {
@@ -41,11 +45,20 @@ _VALUE_BYTES = {
     18: 8,
 }
 
-_LAYOUT_RANGES = (0x00FE, 0x0103), (0x0106, 0x010A), (0x0111, 0x0111), (0x0115, 0x0119), (0x011C, 0x011C)
-_MORE_LAYOUT_RANGES = (0x0120, 0x0125), (0x013D, 0x013D), (0x0140, 0x014A), (0x0152, 0x015B), (0x0200, 0x0212)
-LAYOUT = frozenset(
-    tag for first, last in _LAYOUT_RANGES + _MORE_LAYOUT_RANGES for tag in range(first, last + 1)
-) | {0x0214}
+_LAYOUT_RANGES = (
+    (0x00FE, 0x0103),  # what kind of picture, its size, bits, compression
+    (0x0106, 0x010A),  # photometric interpretation, threshholding, fill order
+    (0x0111, 0x0111),  # strips
+    (0x0115, 0x0119),  # samples, rows, strips
+    (0x011C, 0x011C),  # planes
+    (0x0120, 0x0125),  # free space, gray response, fax options
+    (0x013D, 0x013D),  # predictor
+    (0x0140, 0x014A),  # palette, tiles, fax options, children
+    (0x0152, 0x015B),  # extra samples, sample formats, JPEG tables
+    (0x0200, 0x0212),  # old JPEG, YCbCr
+    (0x0214, 0x0214),  # reference black and white
+)
+LAYOUT = frozenset(tag for first, last in _LAYOUT_RANGES for tag in range(first, last + 1))
 """The tags of a TIFF file that say how its pixels lie: of no meaning in any other file."""
 
 
@@ -117,10 +130,29 @@ class Tags:
                 found[tag] = Tag(type_, count, bytes(self.data[at : at + size]))
         return found
 
+    def integers(self, tag: Tag | None) -> tuple[int, ...]:
+        """The values of a tag of integers; none of any other."""
+        code = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(tag.type if tag else 0)
+        return struct.unpack(f"{self.order}{tag.count}{code}", tag.value) if tag and code else ()
+
     def integer(self, tag: Tag | None) -> int | None:
         """The first value of a tag as an integer, or None if it is none."""
-        code = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(tag.type if tag else 0)
-        return int(struct.unpack_from(self.order + code, tag.value)[0]) if tag and code else None
+        return next(iter(self.integers(tag)), None)
+
+    def end_of_pixels(self) -> int:
+        """Where the last strip, tile or JPEG of any picture in here ends; beyond the data if that is cut short."""
+        end, seen, todo = 0, set[int](), [self.first]
+        while todo and len(seen) < _MAX_IFDS:
+            offset = todo.pop()
+            if not offset or offset in seen:
+                continue
+            seen.add(offset)
+            ifd = self.ifd(offset)
+            for starts, sizes in _PLACES:
+                pairs = zip(self.integers(ifd.get(starts)), self.integers(ifd.get(sizes)), strict=False)
+                end = max(end, *(start + size for start, size in pairs), 0)
+            todo += [*self.integers(ifd.get(SUB_IFDS)), self.successor(offset)]
+        return end
 
     def rational(self, tag: Tag | None) -> float | None:
         """The first value of a tag as a positive fraction, or None if it is none."""
