@@ -14,7 +14,7 @@ from torch import Tensor
 from deblur_cli.model import LayerNorm
 from deblur_cli.stream.windows import Axis, Span
 
-BAND_NUMBERS = {"cpu": 1 << 21, "cuda": 1 << 28, "mps": 1 << 26}
+BAND_NUMBERS = {"cpu": 1 << 22, "cuda": 1 << 28, "mps": 1 << 26}
 """Numbers in the widest tensor of a band: on a CPU about what its caches hold, elsewhere what memory likes."""
 
 
