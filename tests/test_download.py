@@ -27,6 +27,7 @@ from conftest import TINY, RestormerConfig, random_model
 from deblur_cli import registry
 from deblur_cli.cli import main
 from deblur_cli.download import _url, cache_folder, fetch_weights, find_installed, install_file
+from deblur_cli.download._hub import _bar_class
 from deblur_cli.errors import WeightsError
 from deblur_cli.model import Restormer
 from deblur_cli.registry import WeightsEntry, load_registry, parse_registry, weights_toml
@@ -833,7 +834,24 @@ def test_a_hub_file_goes_into_the_hubs_cache(tmp_path: Path) -> None:
         count = len(server.requests)
         assert from_hub(server, text).code == 0
     assert len(server.requests) == count
+    listed = json.loads(finish(start(text, "download-weights", "--list", "--json")).out)
+    assert [(entry["place"], entry["path"]) for entry in listed] == [("Hub cache", str(path))]
     assert in_cache() == {"small.json"}
+
+
+def test_the_two_bars_of_a_xet_transfer_count_once() -> None:
+    shown: list[int] = []
+    bar_class = _bar_class(lambda arrived, size_bytes: shown.append(arrived), 100)
+    with (
+        bar_class(desc="from the network", total=100) as network,
+        bar_class(desc="to the disk", total=100) as disk,
+    ):
+        network.update(30)
+        disk.update(20)
+        disk.update(70)
+        network.update(100)
+        disk.set_postfix_str("1.0 MB/s", refresh=False)
+    assert shown == [30, 30, 90, 100]
 
 
 def test_without_a_published_hash_the_hubs_own_decides() -> None:
