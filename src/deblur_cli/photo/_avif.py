@@ -5,7 +5,7 @@ import io
 import numpy as np
 
 from deblur_cli.photo._boxes import check_boxes, note_on_colours
-from deblur_cli.photo._exif import orientation_of, without_orientation
+from deblur_cli.photo._exif import without_orientation
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
 DEFAULT_QUALITY = 92
@@ -13,7 +13,7 @@ _HIGH_BIT_DEPTH, _TWELVE_BITS = 0x40, 0x20
 
 
 def open_avif(data: bytes) -> Opened:
-    """The header of an AVIF file. Its turns and mirrorings come as an orientation."""
+    """The header of an AVIF file. Pillow puts its turns and mirrorings into EXIF, as an orientation."""
     from PIL import AvifImagePlugin
 
     check_boxes(data)
@@ -38,9 +38,7 @@ def open_avif(data: bytes) -> Opened:
     mode = {"L": "gray", "LA": "gray and alpha", "RGB": "RGB", "RGBA": "RGB and alpha"}[image.mode]
     metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"))
     encoding = Encoding("AVIF", lossless=False)
-    return Opened(
-        image.height, image.width, mode, bits, encoding, metadata, decode, orientation_of(exif), tuple(notes)
-    )
+    return Opened(image.height, image.width, mode, bits, encoding, metadata, decode, notes=tuple(notes))
 
 
 def encode_avif(samples: Samples, metadata: Metadata, quality: int | None) -> bytes:

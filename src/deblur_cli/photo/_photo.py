@@ -100,10 +100,11 @@ class Photo:
 class Opened:
     """A photo file of which the header is read and the pixels are not.
 
-    height, width, orientation: as stored, and how to turn that (EXIF's 1 to 8).
+    height, width: as stored.
     mode: "gray", "RGB", "palette" or "CMYK", with " and alpha" if there is that.
     bits: of one sample in the file.
     decode: the samples as stored; for CMYK the four inks, uint8.
+    orientation: how to turn them, EXIF's 1 to 8; `_read` finds it.
     """
 
     height: int
@@ -113,5 +114,5 @@ class Opened:
     encoding: Encoding
     metadata: Metadata
     decode: Callable[[], Samples]
-    orientation: int = 1
     notes: tuple[str, ...] = ()
+    orientation: int = 1

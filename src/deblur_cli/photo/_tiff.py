@@ -11,7 +11,7 @@ import numpy as np
 from deblur_cli.photo import _photoshop
 from deblur_cli.photo import _tiff_tags as tt
 from deblur_cli.photo._errors import CutShortError, UnsupportedError
-from deblur_cli.photo._exif import contents, dpi_of_ifd, exif_of_tiff, orientation_of, resolution_tags
+from deblur_cli.photo._exif import contents, dpi_of_ifd, exif_of_tiff, resolution_tags
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples, white_of
 from deblur_cli.photo._tiff_tags import Tags
 
@@ -69,8 +69,7 @@ def open_tiff(data: bytes) -> Opened:
         encoding,
         metadata,
         lambda: _decode(page, channels),
-        orientation_of(exif),
-        tuple(notes),
+        notes=tuple(notes),
     )
 
 
