@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from deblur_cli.errors import PhotoError
 from deblur_cli.photo import read_photo, write_photo
 from deblur_cli.photo._jpeg import quality_of
 from photo_files import gray_profile
@@ -122,3 +123,13 @@ def test_half_transparency_in_gif_is_said() -> None:
     file = io.BytesIO()
     notes = write_photo(read_photo(io.BytesIO(data)), file, format="GIF")
     assert notes == ("GIF has no half transparency: pixels are made transparent or not",)
+
+
+def test_an_encoder_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(_: np.ndarray) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(imagecodecs, "png_encode", encode)
+    with pytest.raises(PhotoError, match=r"a\.png: cannot be encoded as PNG \(MemoryError\)$"):
+        write_photo(read_photo(io.BytesIO(pillow(IMAGE, "PNG"))), tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())

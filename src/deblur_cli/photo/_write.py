@@ -54,7 +54,9 @@ def write_photo(
     except MissingExtraError as error:
         raise missing_extra(name, entry.name, error) from error
     except Exception as error:
-        raise PhotoError(f"{name}: cannot be encoded as {entry.name} ({error})") from error
+        raise PhotoError(
+            f"{name}: cannot be encoded as {entry.name} ({str(error) or type(error).__name__})"
+        ) from error
     if isinstance(target, Path):
         replace_file(target, data)
     else:
@@ -152,7 +154,7 @@ def _metadata(photo: Photo, entry: Format, samples: Samples, strip: bool) -> tup
     notes = []
     kept, same_format = photo.metadata, photo.encoding.format == entry.name
     icc = kept.icc
-    if icc and not fits(icc, samples.shape[2] - (samples.shape[2] + 1) % 2):
+    if icc and not fits(icc, 1 if samples.shape[2] < 3 else 3):
         icc = None
         notes.append("the colour profile does not fit the pixels: it is left out")
     native = kept.native if same_format else ()
