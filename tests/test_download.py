@@ -574,6 +574,29 @@ def test_a_cache_that_cannot_be_written(
 # What is installed, and whether it still is what it was
 
 
+@pytest.mark.parametrize(
+    ("platform", "variable", "folder"),
+    [
+        ("linux", None, "home/.cache/deblur-cli"),
+        ("linux", "XDG_CACHE_HOME", "mine/deblur-cli"),
+        ("darwin", None, "home/Library/Caches/deblur-cli"),
+        ("win32", None, "home/AppData/Local/deblur-cli"),
+        ("win32", "LOCALAPPDATA", "mine/deblur-cli"),
+        ("linux", "DEBLUR_CACHE", "mine"),
+    ],
+)
+def test_the_cache_is_where_the_system_keeps_caches(
+    platform: str, variable: str | None, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DEBLUR_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "platform", platform)
+    if variable:
+        monkeypatch.setenv(variable, str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / folder
+
+
 def install(text: str, data: bytes = DATA) -> Path:
     path = cache_folder() / "small.pth"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from conftest import DATA
+from deblur_cli import stream
 from deblur_cli.download import find_installed
 from deblur_cli.loader import load_model
 from deblur_cli.registry import find_weights
@@ -24,4 +25,6 @@ def test_the_published_motion_weights_give_the_authors_outputs(size: int) -> Non
     given, expected = (
         torch.from_numpy(np.load(DATA / f"goldens/full_{size}_{end}.npy")) for end in ("in", "out")
     )
-    torch.testing.assert_close(load_model(MOTION.path)(given), expected, rtol=0, atol=1e-4)
+    model = load_model(MOTION.path)
+    torch.testing.assert_close(model(given), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(stream.run(model, given), expected, rtol=0, atol=1e-4)
