@@ -7,8 +7,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from conftest import TINY, RestormerConfig, random_model
-from deblur_cli import Deblurrer, deblur
-from deblur_cli.errors import UsageError, WeightsError
+from deblur_cli import Deblurrer, api, deblur, stream
+from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import Encoding, Photo
 from deblur_cli.registry import find_weights
@@ -149,3 +149,59 @@ def test_a_region_goes_through_the_network_and_the_rest_does_not(tmp_path: Path)
     assert changed[16:48, 8:32].any()
     changed[16:48, 8:32] = False
     assert not changed.any()
+
+
+def test_auto_takes_a_photo_whole_if_it_fits_and_else_in_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deblurrer = Deblurrer(weights(tmp_path), device="cpu")
+    photo = Photo(np.zeros((200, 300, 3), np.uint8), None, Encoding("PNG"))
+    assert deblurrer.restore(photo).details.tiles == 1
+    free_bytes = int(deblurrer._peak_bytes((128, 128)) / 0.6)
+    monkeypatch.setattr(api, "free_memory", lambda device: free_bytes)
+    details = deblurrer.restore(photo).details
+    assert details.tiles > 1
+    assert deblurrer._peak_bytes(details.tile_size) <= 0.6 * free_bytes
+    assert "GB free" in details.made_with["memory"]
+
+
+def test_a_tile_that_cannot_fit_is_refused_with_one_that_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deblurrer = Deblurrer(weights(tmp_path), device="cpu", tile=256)
+    monkeypatch.setattr(api, "free_memory", lambda device: deblurrer._peak_bytes((200, 200)))
+    photo = Photo(np.zeros((300, 300, 3), np.uint8), None, Encoding("PNG"))
+    with pytest.raises(
+        PhotoError, match=r"tiles of 256x256 pixels need about .* GB(.|\n)*--tile \d+ would fit"
+    ):
+        deblurrer.restore(photo)
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    real = stream.run
+
+    def run(model: object, x: torch.Tensor, **options: object) -> torch.Tensor:
+        if max(x.shape[-2:]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, x, **options)
+
+    monkeypatch.setattr(stream, "run", run)
+
+
+def test_a_device_that_runs_out_of_memory_gets_smaller_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_of_memory(monkeypatch, 128)
+    photo = Photo(np.zeros((300, 400, 3), np.uint8), None, Encoding("PNG"))
+    details = Deblurrer(weights(tmp_path)).restore(photo).details
+    assert max(details.tile_size) <= 104
+
+
+@pytest.mark.parametrize(("tile", "most", "hint"), [(256, 128, "--tile 128"), ("auto", 8, "--tile 64")])
+def test_out_of_memory_with_the_users_own_tile_or_the_least_is_an_error(
+    tile: int, most: int, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_of_memory(monkeypatch, most)
+    photo = Photo(np.zeros((300, 400, 3), np.uint8), None, Encoding("PNG"))
+    with pytest.raises(PhotoError, match=f"cpu is out of memory(.|\n)*{hint}"):
+        Deblurrer(weights(tmp_path), device="cpu", tile=tile).restore(photo)

@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deblur_cli import stream
-from deblur_cli.device import choose_device, choose_dtype
+from deblur_cli.device import auto_tile, choose_device, choose_dtype, free_memory, peak_bytes
 from deblur_cli.download import find_installed
-from deblur_cli.errors import UsageError, WeightsError
+from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import Encoding, Photo, image_from_photo, photo_from_image
 from deblur_cli.registry import WeightsEntry, find_weights
-from deblur_cli.restore import Progress, Region, Restored, restore_photo, restore_region
-from deblur_cli.tiles import check_tile
+from deblur_cli.restore import Progress, Region, Restored, region_size, restore_photo, restore_region
+from deblur_cli.tiles import MAX_OVERLAP_SHARE, MIN_TILE, check_tile
 
 Tile = int | Literal["auto"]
 Image = TypeVar("Image", bound=Any)
 
-AUTO_TILE = 512
 MIN_WINDOW = 64
 PAPER_WINDOW = 384
 PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
@@ -52,7 +51,9 @@ class Deblurrer:
         *,
         overlap: int | None = None,
     ) -> None:
-        self.tile, self.overlap = check_tile(AUTO_TILE if tile == "auto" else tile, overlap)
+        self.auto = tile == "auto"
+        self.tile, self.overlap = check_tile(0 if tile == "auto" else tile, overlap)
+        self._default_overlap = overlap is None
         self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
         self.path, entry = find_weights_file(weights)
@@ -86,22 +87,62 @@ class Deblurrer:
         """Restore a decoded photo, or a region of it. strength: 0 leaves it as it is, 1 takes the network's output."""
         run = _Run(self, progress)
         whole_or_part = restore_photo if region is None else partial(restore_region, region=region)
-        restored = whole_or_part(
-            photo,
-            predict=run.predict,
-            tile=self.tile,
-            overlap=self.overlap,
-            strength=strength,
-            progress=run.at_tile,
-        )
+        size = photo.pixels.shape[:2] if region is None else region_size(region)
+        free_bytes = free_memory(self.device)
+        tile = self._tile_for(size, free_bytes)
+        while True:
+            try:
+                restored = whole_or_part(
+                    photo,
+                    predict=run.predict,
+                    tile=tile,
+                    overlap=self._overlap_for(tile),
+                    strength=strength,
+                    progress=run.at_tile,
+                )
+                break
+            except torch.OutOfMemoryError:
+                tile = self._smaller_tile(tile, size)
+        needed_bytes = self._peak_bytes(restored.details.tile_size)
         made_with = {
             "weights": self.weights,
             "window": str(self.window),
             "precision": PRECISION_NAMES[self.dtype],
             "tiles redone in fp32": str(run.redone),
             "device": str(self.device),
+            "memory": f"about {needed_bytes / 1e9:.1f} GB of {free_bytes / 1e9:.1f} GB free",
         }
         return replace(restored, details=replace(restored.details, made_with=made_with))
+
+    def _tile_for(self, size: tuple[int, int], free_bytes: int) -> int:
+        """The user's tile, as long as memory can hold it; for auto what `device.auto_tile` says."""
+        fitting = auto_tile(self.model.config.dim, size, self.dtype.itemsize, free_bytes)
+        if self.auto:
+            return fitting
+        used = size if self.tile == 0 else (min(self.tile, size[0]), min(self.tile, size[1]))
+        needed_bytes = self._peak_bytes(used)
+        if needed_bytes > free_bytes:
+            raise PhotoError(
+                f"tiles of {used[1]}x{used[0]} pixels need about {needed_bytes / 1e9:.1f} GB of memory, "
+                f"and {free_bytes / 1e9:.1f} GB are free",
+                hint=f"--tile {fitting} would fit, and --tile auto finds out itself.",
+            )
+        return self.tile
+
+    def _overlap_for(self, tile: int) -> int:
+        """The user's overlap, or as much of it as a tile that was chosen for them allows."""
+        most = tile // MAX_OVERLAP_SHARE if tile else self.overlap
+        return check_tile(tile, None if self._default_overlap else min(self.overlap, most))[1]
+
+    def _smaller_tile(self, tile: int, size: tuple[int, int]) -> int:
+        """Half the tile that the device ran out of memory with."""
+        half = check_tile(max(MIN_TILE, (tile or max(size)) // 2), None)[0]
+        if not self.auto or half == tile:
+            raise PhotoError(f"{self.device} is out of memory", hint=f"Try --tile {half}, or --device cpu.")
+        return half
+
+    def _peak_bytes(self, size: tuple[int, int]) -> int:
+        return peak_bytes(self.model.config.dim, size, self.dtype.itemsize)
 
 
 class _Run:

@@ -128,6 +128,12 @@ def restore_region(photo: Photo, region: Region, predict: Predict, **options: An
     return replace(restored, photo=replace(photo, pixels=pixels))
 
 
+def region_size(region: Region) -> tuple[int, int]:
+    """(h, w) of what the network sees of a region: at most that much."""
+    _, _, w, h = region
+    return h + 2 * CONTEXT + UNIT, w + 2 * CONTEXT + UNIT
+
+
 def _fade(start: int, length: int, whole: int) -> Samples:
     """Weights of a region on one axis: 1, and towards an end that is not the photo's own, down to almost 0."""
     steps = np.arange(length) + 0.5
