@@ -205,7 +205,7 @@ def test_a_bad_photo_is_one_clear_message(name: str, deblur: Deblur) -> None:
         (["a.png", "--weights", "dual.safetensors"], 3, "a 6-channel dual-pixel checkpoint"),
         (["a.png", "--tile", "-5"], 2, "a tile of -5 pixels is too small"),
         (["a.png", "--tile", "big"], 2, "--tile big is no size"),
-        (["a.png", "--overlap", "300"], 2, "an overlap of 300 pixels does not go"),
+        (["a.png", "--tile", "512", "--overlap", "300"], 2, "an overlap of 300 pixels does not go"),
         (["a.png", "--strength", "2"], 2, "a strength of 2.0 makes no sense"),
         (["a.png", "--device", "cuda:77"], 2, "there is no device 'cuda:77' here"),
         (["a.png", "-o", "a.xyz"], 2, "cannot be written as .xyz"),
