@@ -150,10 +150,9 @@ def check_strength(strength: float) -> None:
 
 
 def to_tensor(pixels: Samples, peak: float) -> Tensor:
-    """(h, w, c) uint8, uint16 or float32 -> (1, c, h, w) float32, the sample value `peak` as 1."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)).div_(peak)[
-        None
-    ]
+    """(h, w, c) uint8, uint16 or float32 -> (1, c, h, w) float32, the sample value `peak` as 1; a copy."""
+    samples = np.array(pixels.transpose(2, 0, 1), dtype=np.float32, order="C")
+    return torch.from_numpy(samples).div_(peak)[None]
 
 
 def to_pixels(tensor: Tensor, like: Samples, peak: float) -> Samples:

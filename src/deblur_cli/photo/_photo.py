@@ -1,5 +1,6 @@
 """What a photo is in memory: pixels, transparency, metadata, and how its file was encoded."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,11 +90,13 @@ class Photo:
     def peak(self) -> float:
         """The sample value that a network sees as 1.0.
 
-        255 or 65535; in float the largest finite sample, but at least 1, so that no highlight is cut off.
+        255 or 65535; in float the power of two above the largest finite sample, and at least 1: no highlight is cut
+        off, and dividing by it loses nothing.
         """
         if self.pixels.dtype != np.float32:
             return white_of(self.pixels)
-        return float(self.pixels.max(initial=1, where=np.isfinite(self.pixels)))
+        largest = float(self.pixels.max(initial=1, where=np.isfinite(self.pixels)))
+        return 2.0 ** math.ceil(math.log2(largest))
 
 
 @dataclass(frozen=True)
