@@ -7,7 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
-from deblur_cli.cli import _evaluate, _info, _restore, _weights  # noqa: F401  (importing a module of commands registers them)
+from deblur_cli.cli import _batch, _evaluate, _info, _restore, _weights  # noqa: F401  (importing a module of commands registers them)
 from deblur_cli.cli._app import app
 from deblur_cli.cli._signals import Terminated, raise_on_sigterm
 from deblur_cli.errors import DeblurError

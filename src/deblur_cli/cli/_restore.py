@@ -1,4 +1,4 @@
-"""`deblur PHOTO...` and `deblur batch FOLDER...`."""
+"""`deblur PHOTO...`, and what it shares with `deblur batch`."""
 
 import difflib
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import typer
 
 from deblur_cli.cli._app import DEFAULT_COMMAND, app
 from deblur_cli.cli._options import (
-    BatchOutput,
     Device,
     Download,
     Output,
@@ -75,36 +74,10 @@ def run(
     _refuse_unknown_command(photos[0])
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
     options = Options(weights, download, tile, overlap, device, strength, quiet, verbose)
-    _restore_all(plan_photos(photos, naming), options)
+    restore_all(plan_photos(photos, naming), options)
 
 
-@app.command(no_args_is_help=True)
-def batch(
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="FOLDER...", help="Folders, with all below them, or photos.")
-    ],
-    output: BatchOutput = None,
-    weights: Weights = "auto",
-    download: Download = False,
-    tile: Tile = "auto",
-    overlap: Overlap = None,
-    device: Device = "auto",
-    strength: Strength = 1.0,
-    suffix: Suffix = "_sharp",
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Sharpen all photos of a folder and of the folders in it."""
-    from deblur_cli.jobs import Naming, plan_batch
-    from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
-
-    naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
-    options = Options(weights, download, tile, overlap, device, strength, quiet, verbose)
-    _restore_all(plan_batch(inputs, naming, looks_like_photo), options)
-
-
-def _restore_all(plan: "Plan", options: Options) -> NoReturn:
+def restore_all(plan: "Plan", options: Options) -> NoReturn:
     """Do the planned jobs, show them, and end with the run's exit code."""
     from deblur_cli.batch import run_jobs
     from deblur_cli.console import Console
@@ -125,7 +98,7 @@ def _restore_all(plan: "Plan", options: Options) -> NoReturn:
     interrupted = None
     try:
         if plan.jobs:
-            process = _load_process(options, console)
+            process = load_process(options, console)
             with console:
                 run_jobs(plan.jobs, process, emit)
     except KeyboardInterrupt:
@@ -139,7 +112,7 @@ def _restore_all(plan: "Plan", options: Options) -> NoReturn:
     raise typer.Exit(interrupted or report.exit_code)
 
 
-def _load_process(options: Options, console: "Console") -> "Process":
+def load_process(options: Options, console: "Console") -> "Process":
     """The network, ready for `run_jobs`."""
     from deblur_cli.api import Deblurrer
     from deblur_cli.cli._weights import fetch
