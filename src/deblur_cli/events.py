@@ -25,13 +25,40 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """What a report shows of a photo, as JPEG files: the detail that changed most, before and after, and the whole.
+
+    area: where the detail is: top, left, height and width as fractions of the photo's.
+    """
+
+    before: bytes
+    after: bytes
+    whole: bytes
+    area: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
 class Finished:
-    """A photo is whole under its final name. details: `restore.Details` as a mapping; notes: what the user should know."""
+    """A photo is whole and synced under its final name.
+
+    details: `restore.Details` as a mapping. notes: what the user should know. size: height and width of the result.
+    stamp: size and time of modification (ns) of the input as it was read.
+    """
 
     job: Job
     details: Mapping[str, Any]
     notes: tuple[str, ...]
     elapsed_s: float
+    size: tuple[int, int] = (0, 0)
+    stamp: tuple[int, int] | None = None
+    preview: Preview | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A photo was done already, and neither it nor its result has changed since."""
+
+    job: Job
 
 
 @dataclass(frozen=True)
@@ -42,4 +69,4 @@ class Failed:
     error: DeblurError
 
 
-Event = Started | Progressed | Finished | Failed
+Event = Started | Progressed | Finished | Skipped | Failed

@@ -5,9 +5,11 @@ need them, so that importing this costs little. It knows nothing of networks, ti
 """
 
 from deblur_cli.photo._alpha import fill_transparent
+from deblur_cli.photo._atomic import sweep_temporaries
 from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_extension
 from deblur_cli.photo._image import image_from_photo, photo_from_image
 from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples
+from deblur_cli.photo._preview import preview_of
 from deblur_cli.photo._read import PhotoInfo, inspect_photo, read_photo
 from deblur_cli.photo._write import write_photo
 
@@ -24,6 +26,8 @@ __all__ = [
     "looks_like_photo",
     "output_extension",
     "photo_from_image",
+    "preview_of",
     "read_photo",
+    "sweep_temporaries",
     "write_photo",
 ]

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from deblur_cli.errors import PhotoError
@@ -60,7 +61,27 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _temporary_beside(target: Path) -> Path:
-    ending = f".{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
-    room = 255 - len(f".{ending}")
-    name = target.name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore")
-    return target.with_name(f".{name}{ending}")
+    return target.with_name(_beginning(target) + _ending(secrets.token_hex(4)))
+
+
+def _beginning(target: Path) -> str:
+    room = 255 - len("." + _ending("12345678"))
+    return "." + target.name.encode("utf-8", "surrogateescape")[:room].decode("utf-8", "ignore")
+
+
+def _ending(token: str) -> str:
+    return f".{token}{TEMPORARY_SUFFIX}"
+
+
+def sweep_temporaries(targets: Iterable[Path]) -> int:
+    """Remove what writers that were killed have left beside these targets; how many files that were."""
+    beginnings: dict[Path, set[str]] = {}
+    for target in (Path(os.path.realpath(target)) for target in targets):
+        beginnings.setdefault(target.parent, set()).add(_beginning(target))
+    count = 0
+    for folder, names in beginnings.items():
+        for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+            if path.name[: -len(_ending("12345678"))] in names:
+                path.unlink(missing_ok=True)
+                count += 1
+    return count

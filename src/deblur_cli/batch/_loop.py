@@ -1,0 +1,237 @@
+"""The loop of one process: while a photo is restored, the next one is read and the last one written."""
+
+import errno
+import io
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from deblur_cli.errors import DeblurError, PhotoError
+from deblur_cli.events import Event, Failed, Finished, Preview, Progressed, Started
+from deblur_cli.jobs import Job
+from deblur_cli.journal import Stamp, stamp_of
+from deblur_cli.photo import Photo, preview_of, read_photo, write_photo
+
+Progress = Callable[[float, int], None]
+
+
+class Restored(Protocol):
+    """What `process` returns: the photo, and a dataclass of what it was made with."""
+
+    @property
+    def photo(self) -> Photo: ...
+    @property
+    def details(self) -> Any: ...  # noqa: ANN401
+
+
+Process = Callable[[Photo, Progress], Restored]
+Emit = Callable[[Event], None]
+
+
+class DiskFullError(PhotoError):
+    """The disk is full: every other photo would fail too."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    photo: Photo
+    stamp: Stamp | None
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    process: Process,
+    emit: Emit,
+    *,
+    wants_preview: Callable[[Job], bool] = lambda job: False,
+) -> None:
+    """Do each job and emit what happens; a photo that fails never stops the rest.
+
+    Errors that are not about one photo (options, weights, a full disk) are raised: they would fail every other photo
+    too. On the way out, interrupted or not, a photo that is being written is finished, and the one at hand is left.
+    `emit` is called from several threads, but never by two at once. At most three photos are in memory.
+    """
+    one_at_a_time = threading.Lock()
+    waiting = iter(jobs)
+
+    def tell(event: Event) -> None:
+        with one_at_a_time:
+            emit(event)
+
+    def read_next() -> tuple[Job, _Read | PhotoError | None] | None:
+        job = next(waiting, None)
+        # Standard input may keep us waiting for ever, which only the main thread can be interrupted in.
+        return None if job is None else (job, None if job.source is None else _read(job))
+
+    with ThreadPoolExecutor(1) as reader, _Writer(tell) as writer:
+        reading = reader.submit(read_next)
+        while (job_and_photo := reading.result()) is not None:
+            reading = reader.submit(read_next)
+            _restore(*job_and_photo, process, writer, tell, wants_preview)
+            del job_and_photo
+
+
+def _restore(
+    job: Job,
+    read: _Read | PhotoError | None,
+    process: Process,
+    writer: "_Writer",
+    emit: Emit,
+    wants_preview: Callable[[Job], bool],
+) -> None:
+    def progress(done: float, tiles: int) -> None:
+        writer.raise_failure()  # at the next tile rather than at the next photo
+        emit(Progressed(job, done, tiles))
+
+    started = time.monotonic()
+    emit(Started(job))
+    read = read or _read(job)
+    if isinstance(read, PhotoError):
+        emit(Failed(job, read))
+        return
+    try:
+        restored = process(read.photo, progress)
+        preview = Preview(*preview_of(read.photo, restored.photo)) if wants_preview(job) else None
+    except PhotoError as error:
+        emit(Failed(job, PhotoError(f"{job.name}: {error.message}", hint=error.hint)))
+    except Exception as error:  # noqa: BLE001  whatever a photo provokes, the others go on
+        emit(Failed(job, _explained(job, error)))
+    else:
+        writer.put(_Unwritten(job, restored, read.stamp, preview, started))
+
+
+@dataclass(frozen=True)
+class _Unwritten:
+    job: Job
+    restored: Restored
+    stamp: Stamp | None
+    preview: Preview | None
+    started: float
+
+
+class _Writer:
+    """Writes one photo while the next is restored."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._pool = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._pool.shutdown()
+        if error is None:
+            self.raise_failure()
+
+    def put(self, photo: _Unwritten) -> None:
+        """Wait until the photo before is written, and begin to write this one."""
+        if self._writing:
+            self._writing.result()
+        self._writing = self._pool.submit(self._write, photo)
+
+    def raise_failure(self) -> None:
+        """Raise what has kept the photo before from being written, if that would keep every photo from it."""
+        if self._writing and self._writing.done():
+            self._writing.result()
+
+    def _write(self, photo: _Unwritten) -> None:
+        job, written = photo.job, photo.restored.photo
+        try:
+            notes = _write(job, written)
+        except Exception as error:
+            explained = _explained(job, error)
+            if isinstance(explained, DiskFullError):
+                raise explained from error
+            self._emit(Failed(job, explained))
+        else:
+            self._emit(
+                Finished(
+                    job,
+                    asdict(photo.restored.details),
+                    (*written.notes, *notes),
+                    time.monotonic() - photo.started,
+                    written.pixels.shape[:2],
+                    photo.stamp,
+                    photo.preview,
+                )
+            )
+
+
+def _read(job: Job) -> _Read | PhotoError:
+    try:
+        if job.source is None:
+            return _Read(read_photo(io.BytesIO(sys.stdin.buffer.read())), None)
+        before = _stamp(job.source)
+        photo = read_photo(job.source)
+        if before is None or _stamp(job.source) != before:
+            return PhotoError(
+                f"{job.name}: changed while it was being read", hint="Run again when nothing writes to it."
+            )
+        return _Read(photo, before)
+    except PhotoError as error:
+        return error
+    except MemoryError as error:
+        return _explained(job, error)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        return stamp_of(path)
+    except OSError:
+        return None
+
+
+def _write(job: Job, photo: Photo) -> tuple[str, ...]:
+    if job.target is None:
+        notes = write_photo(photo, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return notes
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PhotoError(
+            f"{job.target.parent}: the folder cannot be made: {error.strerror}", hint="Choose another -o."
+        ) from error
+    return write_photo(photo, job.target)
+
+
+def _explained(job: Job, error: Exception) -> PhotoError:
+    """An exception as the failure of a photo; raised again if it would fail every other photo too."""
+    if is_full(error):
+        return disk_full(job.target or Path("standard output"))
+    if isinstance(error, PhotoError):
+        return error
+    if isinstance(error, DeblurError):
+        raise error
+    if isinstance(error, MemoryError):
+        return PhotoError(f"{job.name}: not enough memory", hint="Try a smaller --tile, such as 256.")
+    if isinstance(error, OSError):
+        return PhotoError(f"{job.target or 'standard output'}: cannot be written: {error.strerror}")
+    return PhotoError(
+        f"{job.name}: failed unexpectedly: {type(error).__name__}: {error}",
+        hint="This is a fault in deblur, or in a library: please report it, with the photo if you can.",
+    )
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error comes from a disk, or a user's share of it, that is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
+
+
+def disk_full(place: Path) -> DiskFullError:
+    """The error that says what to do about it."""
+    return DiskFullError(
+        f"{place}: the disk is full",
+        hint="Free some space and run the same command again: what is done stays done.",
+    )

@@ -1,0 +1,24 @@
+"""Inputs -> planned jobs: which photo is written where, decided before any work and without opening a photo.
+
+What counts as a photo and which extension its result gets is handed in, so that this module knows no formats.
+"""
+
+from deblur_cli.jobs._find import natural_key, read_list
+from deblur_cli.jobs._naming import DEFAULT_SUFFIX, STANDARD_STREAM, Naming
+from deblur_cli.jobs._plan import Job, Plan, plan_photos
+from deblur_cli.jobs._plan_batch import plan_batch
+from deblur_cli.jobs._shard import Shard, parse_shard
+
+__all__ = [
+    "DEFAULT_SUFFIX",
+    "STANDARD_STREAM",
+    "Job",
+    "Naming",
+    "Plan",
+    "Shard",
+    "natural_key",
+    "parse_shard",
+    "plan_batch",
+    "plan_photos",
+    "read_list",
+]

@@ -1,0 +1,161 @@
+"""Jobs, plans, and what keeps a job from being done."""
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from deblur_cli.errors import PhotoError, UsageError
+from deblur_cli.jobs._naming import STANDARD_STREAM, Naming, folded
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to restore: `source` None is standard input, `target` None is standard output.
+
+    base: the folder whose journal tells of it; None for a job outside a batch.
+    """
+
+    source: Path | None
+    target: Path | None
+    base: Path | None = None
+    size_bytes: int = field(default=0, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The source as the user wrote it."""
+        return "standard input" if self.source is None else str(self.source)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs in order; those that cannot be done, with the reason; how many files were passed over, by reason."""
+
+    jobs: tuple[Job, ...]
+    refused: tuple[tuple[Job, PhotoError], ...]
+    passed_over: dict[str, int] = field(default_factory=dict)
+
+
+def plan_photos(sources: Sequence[str], naming: Naming) -> Plan:
+    """Photos named one by one -> jobs. UsageError where output and inputs do not go together."""
+    naming.check()
+    output, several = naming.output, len(sources) > 1
+    if several and output == STANDARD_STREAM:
+        raise UsageError("several photos cannot go to standard output", hint="Give a folder: -o FOLDER/")
+    if several and output is not None and Path(output).is_file():
+        raise UsageError(
+            f"{output} is a file, but there are {len(sources)} photos", hint="Give a folder: -o FOLDER/"
+        )
+
+    def target(source: str) -> Path | None:
+        if output == STANDARD_STREAM or (source == STANDARD_STREAM and output is None):
+            return None
+        if output is None:
+            return naming.beside(Path(source))
+        if not several and not naming.into_folder:
+            naming.check_target(Path(output))
+            return Path(output)
+        if source == STANDARD_STREAM:
+            raise UsageError("standard input has no name", hint="Give a file: -o FILE")
+        return Path(output, naming.own_name(Path(source)))
+
+    jobs = [Job(None if name == STANDARD_STREAM else Path(name), target(name)) for name in sources]
+    jobs = list(dict.fromkeys(jobs))  # one photo named twice is one job
+    _refuse_shared_targets(jobs)
+    return checked(jobs, {}, keep_existing=not naming.overwrite)
+
+
+def checked(jobs: Iterable[Job], passed_over: dict[str, int], *, keep_existing: bool) -> Plan:
+    """Sort out the jobs that cannot be done, and note the size of the others' sources."""
+    statuses = {job: _status(job.source) for job in jobs}
+    inputs = {
+        (status.st_dev, status.st_ino) for status in statuses.values() if isinstance(status, os.stat_result)
+    }
+    folders: dict[Path, PhotoError | None] = {}
+    good, refused = [], []
+    for job, status in statuses.items():
+        problem = _source_problem(job, status) or _target_problem(job, inputs, folders, keep_existing)
+        if problem is not None:
+            refused.append((job, problem))
+        elif isinstance(status, os.stat_result):
+            good.append(replace(job, size_bytes=status.st_size))
+        else:
+            good.append(job)
+    return Plan(tuple(good), tuple(refused), passed_over)
+
+
+def _refuse_shared_targets(jobs: Iterable[Job]) -> None:
+    taken: dict[str, Job] = {}
+    for job in jobs:
+        if job.target is None:
+            continue
+        other = taken.setdefault(folded(os.path.abspath(job.target)), job)
+        if other is not job:
+            raise UsageError(
+                f"{other.name} and {job.name} would both be written to {job.target}",
+                hint="Restore them one by one, or into different folders.",
+            )
+
+
+def _status(source: Path | None) -> os.stat_result | OSError | None:
+    try:
+        return None if source is None else source.stat()
+    except OSError as error:
+        return error
+
+
+def _source_problem(job: Job, status: os.stat_result | OSError | None) -> PhotoError | None:
+    if status is None or (isinstance(status, os.stat_result) and stat.S_ISREG(status.st_mode)):
+        return None
+    if isinstance(status, FileNotFoundError):
+        return PhotoError(f"{job.name}: no such file")
+    if isinstance(status, OSError):
+        return PhotoError(f"{job.name}: cannot be read: {status.strerror}")
+    if stat.S_ISDIR(status.st_mode):
+        return PhotoError(
+            f"{job.name}: is a folder", hint=f"To restore all photos in it: deblur batch {job.name}"
+        )
+    return PhotoError(f"{job.name}: is no file")
+
+
+def _target_problem(
+    job: Job, inputs: set[tuple[int, int]], folders: dict[Path, PhotoError | None], keep_existing: bool
+) -> PhotoError | None:
+    target = job.target
+    if target is None:
+        return None
+    try:
+        status = target.stat()
+    except OSError:  # most targets are not there yet
+        parent = target.parent
+        if parent not in folders:
+            folders[parent] = _folder_problem(parent)
+        problem = folders[parent]
+        return problem and PhotoError(f"{target}: {problem.message}", hint=problem.hint)
+    if (status.st_dev, status.st_ino) in inputs:
+        return PhotoError(
+            f"{target}: is itself an input, and inputs are never overwritten", hint="Choose another -o."
+        )
+    if stat.S_ISDIR(status.st_mode):
+        return PhotoError(
+            f"{target}: is a folder, so no photo can be written there", hint="Choose another -o."
+        )
+    if keep_existing:
+        return PhotoError(
+            f"{target}: exists already", hint="Choose another -o, or allow it with --overwrite."
+        )
+    return None
+
+
+def _folder_problem(folder: Path) -> PhotoError | None:
+    """What keeps a file from being made in a folder, which may have to be made first."""
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        return PhotoError(f"{folder} is a file, not a folder", hint="Choose another -o.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = os.access(folder, os.R_OK) and os.statvfs(folder).f_flag & os.ST_RDONLY
+        reason = "Read-only file system" if read_only else "Permission denied"
+        return PhotoError(f"nothing can be written in {folder}: {reason}", hint="Choose another -o.")
+    return None

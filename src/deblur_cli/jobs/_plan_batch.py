@@ -1,0 +1,110 @@
+"""`deblur batch`: everything below the inputs, each photo with a target of its own."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from deblur_cli.errors import UsageError
+from deblur_cli.jobs._find import Search, expand, identity
+from deblur_cli.jobs._naming import Naming, folded
+from deblur_cli.jobs._plan import Job, Plan, checked
+from deblur_cli.jobs._shard import Shard
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A photo, the folder that its result gets in an output folder, and the folder that its journal is in."""
+
+    path: Path
+    folder: PurePath
+    base: Path
+
+
+def plan_batch(
+    inputs: Sequence[str],
+    naming: Naming,
+    is_photo: Callable[[Path], bool],
+    *,
+    listed: Sequence[str] = (),
+    results_in: Callable[[Path], Iterable[str]] = lambda folder: (),
+    shard: Shard | None = None,
+) -> Plan:
+    """Folders, searched through, photos and globs -> jobs, in natural order; under an output folder the tree is kept.
+
+    listed: paths from a list, which keep their folders in the output folder.
+    results_in: a folder with a journal -> the absolute paths of the results that it tells of.
+    A target that exists is no problem here: the journal decides.
+    """
+    naming.check()
+    output = None if naming.output is None else Path(naming.output)
+    if output is not None and output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file, but a batch writes into a folder")
+    named = [Path(match) for name in inputs for match in expand(name)]
+    if output is not None and any(identity(output) == identity(path) for path in named):
+        raise UsageError(f"{output}: the results would replace their inputs", hint="Choose another -o.")
+    search = Search(is_photo, results_in, skip=output)
+    found: dict[str, _Found] = {}
+    for photo in _find(named, [Path(name) for name in listed], search, naming, output):
+        found.setdefault(os.path.abspath(photo.path), photo)
+    jobs = _with_targets(list(found.values()), naming, output)
+    if shard is not None:
+        jobs = [job for job in jobs if shard.takes(_name_in_batch(job))]
+    plan = checked(jobs, search.passed_over, keep_existing=False)
+    problems = [(Job(folder, None), error) for folder, error in search.problems]
+    return Plan(plan.jobs, (*problems, *plan.refused), plan.passed_over)
+
+
+def _find(
+    named: Sequence[Path], listed: Sequence[Path], search: Search, naming: Naming, output: Path | None
+) -> Iterator[_Found]:
+    """Named photos go into the output folder itself, a named folder's photos with the folders below it.
+
+    If several folders are named, each goes under its own name, as with `cp -r`.
+    """
+    folders = {path for path in (*named, *listed) if path.is_dir()}
+    photos = [path for path in (*named, *listed) if path not in folders]
+    base = output or Path(os.path.commonpath([os.path.abspath(path.parent) for path in photos] or ["."]))
+    several = len(folders.intersection(named)) > 1
+    places = [(path, Path(path.resolve().name if several and path in folders else "")) for path in named]
+    for path, place in [*places, *((path, _downwards(path)) for path in listed)]:
+        if path not in folders:
+            yield _Found(path, place if path in named else place.parent, base)
+            continue
+        for group in search.photos(path):
+            photos = group if output else _without_results(group, naming.suffix, search)
+            for photo in photos:
+                yield _Found(photo, place / photo.parent.relative_to(path), output or path)
+
+
+def _downwards(path: Path) -> PurePath:
+    """The part of a listed path that can be kept below an output folder."""
+    return PurePath(*(part for part in path.parts if part not in (path.anchor, "..")))
+
+
+def _without_results(photos: list[Path], suffix: str, search: Search) -> list[Path]:
+    """Of the photos of one folder, those that are not beside the photo of which they are the result."""
+    names = {name for photo in photos for name in (photo.stem, photo.name)}
+    own = [photo for photo in photos if photo.stem.endswith(suffix) and photo.stem[: -len(suffix)] in names]
+    search.count("a result of deblur", len(own))
+    return [photo for photo in photos if photo not in set(own)] if own else photos
+
+
+def _with_targets(found: list[_Found], naming: Naming, output: Path | None) -> list[Job]:
+    """A target for each, no two the same on any file system; whoever keeps its extension has the first choice."""
+    targets: dict[_Found, Path] = {}
+    taken: set[str] = set()
+    for photo in sorted(found, key=lambda photo: not naming.keeps_extension(photo.path)):
+        folder = photo.path.parent if output is None else output / photo.folder
+        for name in naming.names(photo.path, naming.suffix if output is None else ""):
+            key = folded(os.path.join(folder, name))
+            if key not in taken:
+                break
+        taken.add(key)
+        targets[photo] = folder / name
+    return [Job(photo.path, targets[photo], photo.base) for photo in found]
+
+
+def _name_in_batch(job: Job) -> str:
+    """The same on every machine, wherever the batch's folders are mounted."""
+    return os.path.relpath(job.target or "", job.base).replace(os.sep, "/")
