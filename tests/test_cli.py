@@ -131,7 +131,11 @@ def test_batch_goes_through_the_tree(deblur: Deblur, tiny: str) -> None:
     assert "in/broken.png: the file is empty" in outcome.err
     assert "passed over: 1 (not a photo)" in outcome.err
     assert "2 photos restored, 1 failed" in outcome.err
-    assert sorted(path.as_posix() for path in Path("out").rglob("*.*")) == ["out/a.png", "out/deep/b.jpg"]
+    assert sorted(path.as_posix() for path in Path("out").rglob("*.*")) == [
+        "out/.deblur-journal.jsonl",
+        "out/a.png",
+        "out/deep/b.jpg",
+    ]
 
 
 def test_an_empty_folder_is_no_error(deblur: Deblur) -> None:

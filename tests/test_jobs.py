@@ -124,7 +124,7 @@ def test_a_batch_keeps_the_tree_and_a_natural_order(tree: Tree) -> None:
     )
     plan = plan_batch(["in"], naming("out"), looks_like_photo)
     assert targets(plan.jobs) == ["out/2.jpg", "out/10.jpg", "out/a/1.png", "out/b/1.PNG"]
-    assert plan.passed_over == {"not a photo": 1}
+    assert plan.passed_over == {"hidden": 2, "not a photo": 1}
 
 
 def test_a_batch_beside_its_inputs_leaves_its_own_results_alone(tree: Tree) -> None:

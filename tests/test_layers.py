@@ -27,7 +27,7 @@ LAYERS: dict[str, set[str] | str] = {
     "events": {"jobs", "errors"},
     "journal": {"errors"},
     "batch": {"jobs", "events", "journal", "photo", "errors"},
-    "report": {"events", "errors"},
+    "report": {"events", "jobs", "errors"},
     "console": {"events", "report", "errors"},
     "api": EVERYTHING,
     "cli": EVERYTHING,

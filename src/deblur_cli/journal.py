@@ -184,6 +184,11 @@ class Journal:
             self._files.pop().close()
 
 
+def results_in(folder: Path) -> list[str]:
+    """The absolute paths of all results that a folder's journals tell of."""
+    return Journal(folder).read().results()
+
+
 class BusyError(DeblurError):
     """Another batch is working in the same folder."""
 

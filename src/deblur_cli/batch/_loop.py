@@ -48,7 +48,7 @@ def run_jobs(
     process: Process,
     emit: Emit,
     *,
-    wants_preview: Callable[[Job], bool] = lambda job: False,
+    wants_preview: Callable[[Job], bool] | None = None,
 ) -> None:
     """Do each job and emit what happens; a photo that fails never stops the rest.
 
@@ -82,7 +82,7 @@ def _restore(
     process: Process,
     writer: "_Writer",
     emit: Emit,
-    wants_preview: Callable[[Job], bool],
+    wants_preview: Callable[[Job], bool] | None,
 ) -> None:
     def progress(done: float, tiles: int) -> None:
         writer.raise_failure()  # at the next tile rather than at the next photo
@@ -96,7 +96,9 @@ def _restore(
         return
     try:
         restored = process(read.photo, progress)
-        preview = Preview(*preview_of(read.photo, restored.photo)) if wants_preview(job) else None
+        preview = (
+            Preview(*preview_of(read.photo, restored.photo)) if wants_preview and wants_preview(job) else None
+        )
     except PhotoError as error:
         emit(Failed(job, PhotoError(f"{job.name}: {error.message}", hint=error.hint)))
     except Exception as error:  # noqa: BLE001  whatever a photo provokes, the others go on

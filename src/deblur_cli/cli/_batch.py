@@ -1,10 +1,14 @@
 """`deblur batch FOLDER...`."""
 
-from typing import Annotated
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from deblur_cli.cli._app import app
+from deblur_cli.cli._made_with import made_with
 from deblur_cli.cli._options import (
     BatchOutput,
     Device,
@@ -18,13 +22,23 @@ from deblur_cli.cli._options import (
     Verbose,
     Weights,
 )
-from deblur_cli.cli._restore import Options, restore_all
+from deblur_cli.cli._perform import Emit, perform
+from deblur_cli.cli._restore import Options, load_process
+
+if TYPE_CHECKING:
+    from deblur_cli.batch import Ledger, Todo
+    from deblur_cli.events import Event
+
+STANDARD_INPUT = "-"
 
 
 @app.command(no_args_is_help=True)
 def batch(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="FOLDER...", help="Folders, with all below them, or photos.")
+        list[str],
+        typer.Argument(
+            metavar="FOLDER...", help="Folders, with all below them, photos or globs; - is a list of them."
+        ),
     ],
     output: BatchOutput = None,
     weights: Weights = "auto",
@@ -35,13 +49,103 @@ def batch(
     strength: Strength = 1.0,
     suffix: Suffix = "_sharp",
     overwrite: Overwrite = False,
+    nul: Annotated[
+        bool, typer.Option("--null", "-0", help="The list on standard input is NUL-separated.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do the I-th of N shares, the same on every machine.")
+    ] = None,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write a page with pictures and failures."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a photo on standard output.")
+    ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Sharpen all photos of a folder and of the folders in it."""
-    from deblur_cli.jobs import Naming, plan_batch
+    """Sharpen all photos of a folder and of the folders in it; run again, it does what is left."""
+    from deblur_cli.batch import Ledger
+    from deblur_cli.jobs import Naming, parse_shard, plan_batch, read_list
+    from deblur_cli.journal import results_in
     from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
 
-    naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
     options = Options(weights, download, tile, overlap, device, strength, quiet, verbose)
-    restore_all(plan_batch(inputs, naming, looks_like_photo), options)
+    share = parse_shard(shard) if shard else None
+    listed = read_list(sys.stdin.buffer, nul=nul) if STANDARD_INPUT in inputs else []
+    plan = plan_batch(
+        [name for name in inputs if name != STANDARD_INPUT],
+        Naming(output, suffix, overwrite, output_extension, format_of_name),
+        looks_like_photo,
+        listed=listed,
+        results_in=results_in,
+        shard=share,
+    )
+    ledger = Ledger(plan.jobs, made_with(options), str(share or "").replace("/", "-of-"))
+    if dry_run:
+        _show(ledger.read().sort_out(plan, overwrite=overwrite))
+    with ledger:
+        _work_off(ledger.sort_out(plan, overwrite=overwrite), ledger, options, report_file, as_json=as_json)
+
+
+def _work_off(
+    todo: "Todo", ledger: "Ledger", options: Options, report_file: Path | None, *, as_json: bool
+) -> NoReturn:
+    """Do what is left, tell of it in all the ways that were asked for, and end with the run's exit code."""
+    from deblur_cli.batch import run_jobs
+    from deblur_cli.console import Console
+    from deblur_cli.events import Finished, Skipped
+    from deblur_cli.report import Page, Report, describe, describe_summary
+
+    jobs = todo.plan.jobs
+    report = Report(len(jobs), sum(job.size_bytes for job in jobs), passed_over=todo.plan.passed_over)
+    console = Console(report, quiet=options.quiet, verbose=options.verbose)
+    page = Page(report_file, len(jobs)) if report_file else None
+    if page:
+        page.write(report, "running")  # that it cannot be written is better known now
+
+    def record(event: "Event") -> None:
+        if isinstance(event, Finished):
+            ledger.record(event)
+
+    def print_json(event: "Event") -> None:
+        if as_json and (told := describe(event)):
+            print(json.dumps(told), flush=True)  # noqa: T201  it is the command's result
+
+    def work(emit: Emit) -> None:
+        for job in todo.done:
+            emit(Skipped(job))
+        if jobs:
+            process = load_process(options, console)
+            run_jobs(ledger.claimed(jobs), process, emit, wants_preview=page.wants_preview if page else None)
+
+    for reason, count in todo.plan.passed_over.items():
+        console.say(f"passed over: {count} ({reason})")
+    listeners: list[Emit] = [record, report.add, console.draw, print_json]
+    if page:
+        listeners.append(page.add)
+    stopped = perform(work, todo.plan.refused, listeners, console)
+    code = stopped or report.exit_code
+    outcome = ("stopped: " if stopped else "") + report.summary()
+    if page:
+        page.write(report, outcome)
+    if as_json:
+        print(json.dumps(describe_summary(report, code)))  # noqa: T201
+    console.say(outcome)
+    raise typer.Exit(code)
+
+
+def _show(todo: "Todo") -> NoReturn:
+    """The plan as a table."""
+    from deblur_cli.console import Console
+
+    rows = [[job.name, str(job.target), reason] for job, reason in todo.reasons.items()]
+    rows += [
+        [job.name, str(job.target or ""), f"refused: {error.message}"] for job, error in todo.plan.refused
+    ]
+    notes = [f"to do: {len(todo.reasons)}, done before: {len(todo.done)}, refused: {len(todo.plan.refused)}"]
+    notes += [f"passed over: {count} ({reason})" for reason, count in todo.plan.passed_over.items()]
+    Console().show_table(["photo", "result", "why"], rows, notes)
+    raise typer.Exit(1 if todo.plan.refused else 0)

@@ -21,13 +21,12 @@ from deblur_cli.cli._options import (
     Verbose,
     Weights,
 )
-from deblur_cli.cli._signals import Terminated
+from deblur_cli.cli._perform import Emit, perform
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deblur_cli.batch import Process
     from deblur_cli.console import Console
-    from deblur_cli.events import Event
     from deblur_cli.jobs import Plan
 
 AUTO_WEIGHTS_IN_WORDS = {
@@ -81,35 +80,19 @@ def restore_all(plan: "Plan", options: Options) -> NoReturn:
     """Do the planned jobs, show them, and end with the run's exit code."""
     from deblur_cli.batch import run_jobs
     from deblur_cli.console import Console
-    from deblur_cli.events import Failed
-    from deblur_cli.report import EXIT_INTERRUPTED, EXIT_TERMINATED, Report
+    from deblur_cli.report import Report
 
-    console = Console(len(plan.jobs), quiet=options.quiet, verbose=options.verbose)
-    report = Report()
+    report = Report(len(plan.jobs), sum(job.size_bytes for job in plan.jobs))
+    console = Console(report, quiet=options.quiet, verbose=options.verbose)
 
-    def emit(event: "Event") -> None:
-        report.add(event)
-        console.draw(event)
-
-    for reason, count in plan.passed_over.items():
-        console.say(f"passed over: {count} ({reason})")
-    for job, error in plan.refused:
-        emit(Failed(job, error))
-    interrupted = None
-    try:
+    def work(emit: "Emit") -> None:
         if plan.jobs:
-            process = load_process(options, console)
-            with console:
-                run_jobs(plan.jobs, process, emit)
-    except KeyboardInterrupt:
-        interrupted = EXIT_INTERRUPTED
-    except Terminated:
-        interrupted = EXIT_TERMINATED
-    if interrupted:
-        console.say(f"stopped: {report.summary()}; the photo at hand was left as it was")
-    elif len(plan.jobs) + len(plan.refused) != 1:
-        console.say(report.summary())
-    raise typer.Exit(interrupted or report.exit_code)
+            run_jobs(plan.jobs, load_process(options, console), emit)
+
+    stopped = perform(work, plan.refused, (report.add, console.draw), console)
+    if stopped or len(plan.jobs) + len(plan.refused) != 1:
+        console.say(("stopped: " if stopped else "") + report.summary())
+    raise typer.Exit(stopped or report.exit_code)
 
 
 def load_process(options: Options, console: "Console") -> "Process":

@@ -1,0 +1,34 @@
+"""What a result depends on besides its photo, told from the options alone: a batch that is done needs no torch."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deblur_cli.registry import find_weights
+
+if TYPE_CHECKING:
+    from deblur_cli.cli._restore import Options
+
+PIXELS = 1
+"""Raised when a release makes other pixels of the same options, so that batches are done again."""
+
+NOT_IN_THE_PIXELS = ("weights", "device", "quiet", "verbose")
+"""Options that change nothing but rounding; the weights are told by their hash."""
+
+
+def made_with(options: "Options") -> dict[str, Any]:
+    """Equal for two runs that make the same of a photo."""
+    values = {name: value for name, value in asdict(options).items() if name not in NOT_IN_THE_PIXELS}
+    return {"weights": _hash_of_weights(options.weights), **values, "pixels": PIXELS}
+
+
+def _hash_of_weights(weights: str) -> str:
+    """SHA-256, cut short; the name of weights whose hash nobody has published."""
+    if Path(weights).is_file():
+        with Path(weights).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    if "." in weights:
+        return weights  # a file that is not there: whoever loads it will say so
+    entry = find_weights("compact" if weights == "auto" else weights)
+    return entry.sha256[:16] if entry.sha256 else entry.name
