@@ -33,7 +33,7 @@ def stamp_of(path: Path) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A finished photo: its input as it was read, its result, and what that was made with. Paths as in the file."""
 
@@ -58,6 +58,7 @@ class Journal:
         self._share = share
         self._entries: dict[str, Entry] = {}
         self._claims: set[str] = set()
+        self._last_made_with: Mapping[str, Any] = {}
         self._relative: dict[str, str] = {}
         self._files: list[BinaryIO] = []
         self._mutex = threading.Lock()
@@ -67,7 +68,7 @@ class Journal:
     def read(self) -> Self:
         """Read what the journals of the folder say."""
         for path in sorted(self.folder.glob(f"{PREFIX}*.jsonl")):
-            for line in path.read_bytes().split(b"\n"):
+            for line in path.read_bytes().split(b"\n")[:-1]:
                 self._take(line)
         return self
 
@@ -136,7 +137,6 @@ class Journal:
         encoded = json.dumps(line).encode() + b"\n"  # ASCII: a name in no valid encoding survives as \udcXX
         with self._mutex:
             _write_all(self._files[0], encoded)  # unbuffered: from here on it survives this process
-            self._take(encoded)
             self._unsynced = True
             if time.monotonic() - self._synced_s >= SYNC_EVERY_S:
                 self._sync()
@@ -154,9 +154,14 @@ class Journal:
             if "claims" in values:
                 self._claims.update(values["claims"])
             else:
+                if values["made_with"] == self._last_made_with:
+                    values["made_with"] = (
+                        self._last_made_with
+                    )  # one mapping for all, or 100,000 lines fill the memory
                 entry = Entry(**values)
                 self._entries[entry.target] = entry
-        except (ValueError, TypeError):
+                self._last_made_with = entry.made_with
+        except (ValueError, TypeError, KeyError):
             pass
 
     def _name(self, path: Path) -> str:
