@@ -2,5 +2,6 @@
 
 from deblur_cli.batch._ledger import Ledger, Todo
 from deblur_cli.batch._loop import DiskFullError, Process, Progress, Restored, run_jobs
+from deblur_cli.batch._workers import run_workers
 
-__all__ = ["DiskFullError", "Ledger", "Process", "Progress", "Restored", "Todo", "run_jobs"]
+__all__ = ["DiskFullError", "Ledger", "Process", "Progress", "Restored", "Todo", "run_jobs", "run_workers"]

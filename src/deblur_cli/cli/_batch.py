@@ -1,7 +1,11 @@
 """`deblur batch FOLDER...`."""
 
 import json
+import os
 import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -11,7 +15,7 @@ from deblur_cli.cli._app import app
 from deblur_cli.cli._made_with import made_with
 from deblur_cli.cli._options import (
     BatchOutput,
-    Device,
+    Devices,
     Download,
     Overlap,
     Overwrite,
@@ -26,8 +30,10 @@ from deblur_cli.cli._perform import Emit, perform
 from deblur_cli.cli._restore import Options, load_process
 
 if TYPE_CHECKING:
-    from deblur_cli.batch import Ledger, Todo
+    from deblur_cli.batch import Ledger, Process, Todo
+    from deblur_cli.console import Console
     from deblur_cli.events import Event
+    from deblur_cli.jobs import Job
 
 STANDARD_INPUT = "-"
 
@@ -45,7 +51,10 @@ def batch(
     download: Download = False,
     tile: Tile = "auto",
     overlap: Overlap = None,
-    device: Device = "auto",
+    device: Devices = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the work.", show_default="one a device")
+    ] = None,
     strength: Strength = 1.0,
     suffix: Suffix = "_sharp",
     overwrite: Overwrite = False,
@@ -87,14 +96,21 @@ def batch(
     if dry_run:
         _show(ledger.read().sort_out(plan, overwrite=overwrite))
     with ledger:
-        _work_off(ledger.sort_out(plan, overwrite=overwrite), ledger, options, report_file, as_json=as_json)
+        _work_off(
+            ledger.sort_out(plan, overwrite=overwrite), ledger, options, workers, report_file, as_json=as_json
+        )
 
 
 def _work_off(
-    todo: "Todo", ledger: "Ledger", options: Options, report_file: Path | None, *, as_json: bool
+    todo: "Todo",
+    ledger: "Ledger",
+    options: Options,
+    workers: int | None,
+    report_file: Path | None,
+    *,
+    as_json: bool,
 ) -> NoReturn:
     """Do what is left, tell of it in all the ways that were asked for, and end with the run's exit code."""
-    from deblur_cli.batch import run_jobs
     from deblur_cli.console import Console
     from deblur_cli.events import Finished, Skipped
     from deblur_cli.report import Page, Report, describe, describe_summary
@@ -118,8 +134,7 @@ def _work_off(
         for job in todo.done:
             emit(Skipped(job))
         if jobs:
-            process = load_process(options, console)
-            run_jobs(ledger.claimed(jobs), process, emit, wants_preview=page.wants_preview if page else None)
+            _run(ledger.claimed(jobs), options, workers, console, emit, page.wants_preview if page else None)
 
     for reason, count in todo.plan.passed_over.items():
         console.say(f"passed over: {count} ({reason})")
@@ -135,6 +150,38 @@ def _work_off(
         print(json.dumps(describe_summary(report, code)))  # noqa: T201
     console.say(outcome)
     raise typer.Exit(code)
+
+
+def _run(
+    jobs: "Iterable[Job]",
+    options: Options,
+    workers: int | None,
+    console: "Console",
+    emit: Emit,
+    wants_preview: "Callable[[Job], bool] | None",
+) -> None:
+    """Restore the jobs here, or in several processes, each with one of the devices and its part of the threads."""
+    from deblur_cli.batch import run_jobs, run_workers
+
+    devices = options.device.split(",")
+    count = workers or len(devices)
+    if count == 1:
+        run_jobs(jobs, load_process(options, console), emit, wants_preview=wants_preview)
+        return
+    threads = max(1, (os.cpu_count() or 1) // count)
+    one_each = [
+        replace(options, device=devices[number % len(devices)], quiet=True) for number in range(count)
+    ]
+    makers = [partial(load_worker, options, threads) for options in one_each]
+    run_workers(jobs, makers, emit, wants_preview=wants_preview)
+
+
+def load_worker(options: Options, threads: int) -> "Process":
+    """The network in a worker process."""
+    from deblur_cli.console import Console
+
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported
+    return load_process(options, Console(quiet=True))
 
 
 def _show(todo: "Todo") -> NoReturn:

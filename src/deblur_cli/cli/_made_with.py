@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deblur_cli.download import find_installed
 from deblur_cli.registry import find_weights
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 PIXELS = 1
 """Raised when a release makes other pixels of the same options, so that batches are done again."""
 
-NOT_IN_THE_PIXELS = ("weights", "device", "quiet", "verbose")
+NOT_IN_THE_PIXELS = ("weights", "download", "device", "quiet", "verbose")
 """Options that change nothing but rounding; the weights are told by their hash."""
 
 
@@ -30,5 +31,7 @@ def _hash_of_weights(weights: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     if "." in weights:
         return weights  # a file that is not there: whoever loads it will say so
-    entry = find_weights("compact" if weights == "auto" else weights)
+    if weights == "auto":
+        weights = "motion" if find_installed(find_weights("motion")) else "compact"
+    entry = find_weights(weights)
     return entry.sha256[:16] if entry.sha256 else entry.name

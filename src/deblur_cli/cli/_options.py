@@ -44,6 +44,12 @@ Window = Annotated[
         show_default="as the weights were trained",
     ),
 ]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute; several: cuda:0,cuda:1."
+    ),
+]
 Strength = Annotated[
     float,
     typer.Option(metavar="0..1", help="How much of the result to mix with the input: 0 is the input."),
