@@ -1,6 +1,7 @@
 """`deblur batch` with an engine that changes nothing, and needs no torch: python tests/identity_batch.py ARGUMENTS.
 
-DEBLUR_TEST_PAUSE_S makes each photo take that long; a photo of KILLER pixels kills its process.
+DEBLUR_TEST_PAUSE_S makes each photo take that long, and DEBLUR_TEST_STUBBORN as long again after an interrupt; with
+DEBLUR_TEST_NO_WEIGHTS there are no weights; a photo of KILLER pixels kills its process.
 """
 
 import os
@@ -9,8 +10,9 @@ import sys
 import time
 from dataclasses import dataclass
 
-from deblur_cli.batch import Progress
+from deblur_cli.batch import Process, Progress
 from deblur_cli.cli import _batch, main
+from deblur_cli.errors import WeightsError
 from deblur_cli.photo import Photo
 
 KILLER = (13, 17, 3)
@@ -32,11 +34,23 @@ def identity(photo: Photo, progress: Progress) -> Unchanged:
     progress(0, 1)
     if photo.pixels.shape == KILLER:
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(float(os.environ.get("DEBLUR_TEST_PAUSE_S", "0")))
+    pause_s = float(os.environ.get("DEBLUR_TEST_PAUSE_S", "0"))
+    try:
+        time.sleep(pause_s)
+    finally:
+        if os.environ.get("DEBLUR_TEST_STUBBORN"):
+            time.sleep(pause_s)
     return Unchanged(photo)
 
 
-_batch.load_process = lambda options, console: identity  # type: ignore[assignment]  # in worker processes too
+def load_identity(options: object, console: object) -> Process:
+    if os.environ.get("DEBLUR_TEST_NO_WEIGHTS"):
+        raise WeightsError("no weights here")
+    return identity
+
+
+if __name__ in ("__main__", "__mp_main__"):  # the latter in worker processes
+    _batch.load_process = load_identity  # type: ignore[assignment]
 if __name__ == "__main__":
     try:
         main()

@@ -185,8 +185,9 @@ class Journal:
         _cut_off_half_a_line(self._files[0])
 
     def _close(self) -> None:
-        while self._files:
-            self._files.pop().close()
+        with self._mutex:
+            while self._files:
+                self._files.pop().close()
 
 
 def results_in(folder: Path) -> list[str]:

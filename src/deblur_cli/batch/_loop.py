@@ -68,12 +68,16 @@ def run_jobs(
         # Standard input may keep us waiting for ever, which only the main thread can be interrupted in.
         return None if job is None else (job, None if job.source is None else _read(job))
 
-    with ThreadPoolExecutor(1) as reader, _Writer(tell) as writer:
-        reading = reader.submit(read_next)
-        while (job_and_photo := reading.result()) is not None:
+    reader = ThreadPoolExecutor(1)
+    try:
+        with _Writer(tell) as writer:
             reading = reader.submit(read_next)
-            _restore(*job_and_photo, process, writer, tell, wants_preview)
-            del job_and_photo
+            while (job_and_photo := reading.result()) is not None:
+                reading = reader.submit(read_next)
+                _restore(*job_and_photo, process, writer, tell, wants_preview)
+                del job_and_photo
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)  # it may wait for a job that never comes
 
 
 def _restore(

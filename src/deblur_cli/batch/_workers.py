@@ -14,18 +14,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
-from typing import Any, NoReturn
+from typing import Any
 
 from deblur_cli.batch._loop import Emit, Process, run_jobs
 from deblur_cli.errors import DeblurError, PhotoError
-from deblur_cli.events import Failed, Finished
+from deblur_cli.events import Event, Failed, Finished, Progressed, Started
 from deblur_cli.jobs import Job
+from deblur_cli.photo import sweep_temporaries
 
 AHEAD = 2
 """Jobs that a worker has at hand: one that it restores, and one that it reads or writes meanwhile."""
 
 PATIENCE_S = 10.0
 """How long a worker that is told to stop may take; a long step of the network cannot be interrupted."""
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 MakeProcess = Callable[[], Process]
 
@@ -40,6 +43,7 @@ def run_workers(
     """As `run_jobs`, in as many processes as there are functions that make a `process`; those must be picklable."""
     waiting, suspects = iter(jobs), deque[Job]()
     workers = [_Worker(make_process) for make_process in make_processes]
+    _hold_signals()
     try:
         while True:
             for worker in workers:
@@ -62,6 +66,7 @@ def run_workers(
         for worker in workers:
             worker.send(None)
     finally:
+        _let_signals_in()
         _stop(workers, emit)
 
 
@@ -103,13 +108,16 @@ def _deal(
 
 
 def _with_news(workers: Sequence[_Worker]) -> list[_Worker]:
+    _let_signals_in()  # only here, so that none can tear a message apart
     ready = wait([worker.connection for worker in workers])
+    _hold_signals()
     return [worker for worker in workers if worker.connection in ready]
 
 
 def _bury(worker: _Worker, suspects: deque[Job], emit: Emit) -> None:
     """A worker is dead. If it is clear which photo it was at, that has failed."""
     worker.process.join()
+    sweep_temporaries(job.target for job in worker.at_hand if job.target)
     if len(worker.at_hand) > 1:
         suspects.extend(worker.at_hand)
         return
@@ -143,20 +151,37 @@ def _stop(workers: Sequence[_Worker], emit: Emit) -> None:
             if isinstance(message, Finished):
                 emit(message)
         worker.process.join(max(0, deadline - time.monotonic()))
-        worker.process.kill()
-        worker.process.join()
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+            sweep_temporaries(job.target for job in worker.at_hand if job.target)
+
+
+def _hold_signals() -> None:
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+
+
+def _let_signals_in() -> None:
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 # In the worker
 
 
 def _serve(connection: "Connection[Any, Any]", make_process: MakeProcess) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes; the first one tells the others
-    signal.signal(signal.SIGTERM, _end)
+    stopping = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: leave it to the first
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
+    _let_signals_in()  # they are held in the first process when it starts another
     threading.Thread(target=_end_with_parent, daemon=True).start()
     shown: set[Job] = set()
+
+    def tell(event: Event) -> None:
+        if stopping.is_set() and isinstance(event, Started | Progressed):
+            sys.exit()  # between two messages, never in the middle of one
+        connection.send(event)
 
     def dealt() -> Iterator[Job]:
         while True:
@@ -172,15 +197,12 @@ def _serve(connection: "Connection[Any, Any]", make_process: MakeProcess) -> Non
             yield job
 
     try:
-        run_jobs(dealt(), make_process(), connection.send, wants_preview=shown.__contains__)
+        run_jobs(dealt(), make_process(), tell, wants_preview=shown.__contains__)
     except DeblurError as error:
         connection.send(error)
-    except BrokenPipeError:
-        pass  # the first process is gone
-
-
-def _end(number: int, frame: object) -> NoReturn:
-    sys.exit(128 + number)
+    except (BrokenPipeError, SystemExit):
+        pass  # the first process is gone, or tells us to be
+    os._exit(0)  # a thread may be waiting for jobs that never come
 
 
 def _end_with_parent() -> None:
