@@ -6,16 +6,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from deblur_cli.errors import DeblurError, PhotoError
 from deblur_cli.events import Event, Failed, Finished, Preview, Progressed, Started
 from deblur_cli.jobs import Job
 from deblur_cli.journal import Stamp, stamp_of
 from deblur_cli.photo import Photo, preview_of, read_photo, write_photo
+
+T = TypeVar("T")
 
 Progress = Callable[[float, int], None]
 
@@ -72,7 +74,7 @@ def run_jobs(
     try:
         with _Writer(tell) as writer:
             reading = reader.submit(read_next)
-            while (job_and_photo := reading.result()) is not None:
+            while (job_and_photo := writer.meanwhile(reading)) is not None:
                 reading = reader.submit(read_next)
                 _restore(*job_and_photo, process, writer, tell, wants_preview)
                 del job_and_photo
@@ -141,6 +143,13 @@ class _Writer:
         if self._writing:
             self._writing.result()
         self._writing = self._pool.submit(self._write, photo)
+
+    def meanwhile(self, future: Future[T]) -> T:
+        """Another thread's result, or the failure of the photo that is being written if that comes first."""
+        if self._writing:
+            wait([self._writing, future], return_when=FIRST_COMPLETED)
+        self.raise_failure()
+        return future.result()
 
     def raise_failure(self) -> None:
         """Raise what has kept the photo before from being written, if that would keep every photo from it."""

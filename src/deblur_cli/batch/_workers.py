@@ -139,22 +139,30 @@ def _stop(workers: Sequence[_Worker], emit: Emit) -> None:
     """End all workers, whatever they are doing; a photo that one of them is writing is finished and told of."""
     deadline = time.monotonic() + PATIENCE_S
     for worker in workers:
+        worker.send(None)
         if worker.at_hand:
-            worker.send(None)
             worker.process.terminate()
-    for worker in workers:
-        while worker.connection.poll(max(0, deadline - time.monotonic())):
-            try:
-                message = worker.connection.recv()
-            except Exception:  # noqa: BLE001  its end, or half a message that an interrupt has left
-                break
-            if isinstance(message, Finished):
-                emit(message)
-        worker.process.join(max(0, deadline - time.monotonic()))
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-            sweep_temporaries(job.target for job in worker.at_hand if job.target)
+    try:
+        for worker in workers:
+            for message in _last_words(worker, deadline):
+                if isinstance(message, Finished):
+                    emit(message)
+    finally:
+        for worker in workers:
+            worker.connection.close()
+            worker.process.join(max(0, deadline - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+                sweep_temporaries(job.target for job in worker.at_hand if job.target)
+
+
+def _last_words(worker: _Worker, deadline: float) -> Iterator[object]:
+    while worker.connection.poll(max(0, deadline - time.monotonic())):
+        try:
+            yield worker.connection.recv()
+        except Exception:  # noqa: BLE001  its end, or half a message that an interrupt has left
+            return
 
 
 def _hold_signals() -> None:
