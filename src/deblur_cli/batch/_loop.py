@@ -147,7 +147,8 @@ class _Writer:
     def meanwhile(self, future: Future[T]) -> T:
         """Another thread's result, or the failure of the photo that is being written if that comes first."""
         if self._writing:
-            wait([self._writing, future], return_when=FIRST_COMPLETED)
+            both: tuple[Future[Any], ...] = (self._writing, future)
+            wait(both, return_when=FIRST_COMPLETED)
         self.raise_failure()
         return future.result()
 
