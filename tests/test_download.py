@@ -633,6 +633,15 @@ def damage(path: Path, data: bytes = OTHER) -> None:
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
+def test_what_was_noted_about_another_path_does_not_count() -> None:
+    text = table(url_source(NOWHERE))
+    damage(install(text))
+    record = cache_folder() / "small.json"
+    record.write_text(record.read_text().replace(str(cache_folder()), "/elsewhere"))
+    with pytest.raises(WeightsError, match="damaged"):
+        find_installed(entry_of(text))
+
+
 @pytest.mark.parametrize("sha256", [None, ""], ids=["hash known", "no hash known"])
 def test_check_finds_damage_that_nothing_shows_and_it_is_not_trusted_again(
     sha256: str | None, deblur: Deblur
