@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Hub:
-    """What HEAD tells of the file. A status other than 302 is an error; 0 is no answer at all."""
+    """What HEAD tells of the file. A status other than 302 is an error; 0 is no answer at all. A size of 0 is not told."""
 
     sha256: str
     size_bytes: int
@@ -123,7 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             elsewhere = self.owner.address.replace("127.0.0.1", "localhost")  # another host to the client
             self.send_header("Location", f"{elsewhere}/cdn/file")
             self.send_header("X-Linked-Etag", f'"{hub.sha256}"')
-            self.send_header("X-Linked-Size", str(hub.size_bytes))
+            if hub.size_bytes:
+                self.send_header("X-Linked-Size", str(hub.size_bytes))
         elif hub.status == 404:
             self.send_header("X-Error-Code", "EntryNotFound")
         self.end_headers()

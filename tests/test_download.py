@@ -274,6 +274,8 @@ def test_no_proxy_is_honoured(deblur: Deblur, monkeypatch: pytest.MonkeyPatch) -
         text = table(url_source(server))
         assert_failed(deblur(text, "download-weights", "small"), "(through the proxy 127.0.0.1:9)")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
+        elsewhere = deblur(table(url_source("http://127.0.0.1:1")), "download-weights", "small")
+        assert "through the proxy" not in elsewhere.err
         assert deblur(text, "download-weights", "small").code == 0
 
 
@@ -915,6 +917,20 @@ def test_a_hub_that_fails(hub: Hub, answer: Answer, message: str, sha256: str | 
     with Server(answer, hub=hub) as server:
         outcome = from_hub(server, table(HUB_SOURCE, sha256=sha256))
     assert_failed(outcome, message, "HF_ENDPOINT", "HF_HUB_DISABLE_XET=1")
+
+
+def test_a_mirror_that_states_neither_size_nor_hash() -> None:
+    with Server(Answer(DATA[:-1]), hub=Hub("weak", 0)) as server:
+        outcome = from_hub(server, table(HUB_SOURCE, sha256=""))
+    assert_failed(outcome, "it has 2999999 bytes instead of 3000000")
+
+
+def test_the_hubs_client_goes_on_after_a_cut_and_its_log_is_not_shown() -> None:
+    with Server(Answer(DATA, cut_at=1_000_000), Answer(DATA), hub=Hub(SHA256, len(DATA))) as server:
+        outcome = from_hub(server, table(HUB_SOURCE))
+    assert outcome.code == 0
+    assert len(server.ranges) == 2
+    assert "resume" not in outcome.err
 
 
 def test_a_hub_that_cannot_be_reached_or_trusted() -> None:
