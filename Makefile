@@ -1,11 +1,12 @@
 # make demo     install into .venv and sharpen the photos of examples/
 # make test     all tests              make check    style, types and layers
 # make fix      format and mend        make bench    timings, as rows of Markdown
+# make soak     the tests that try to break it, at full size: an hour or so
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check fix bench
+.PHONY: demo test check fix bench soak
 
 demo: $(READY)
 	$(BIN)/deblur examples/*.jpg examples/*.png -o demo-results/ --overwrite
@@ -26,6 +27,10 @@ fix: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
+
+soak: $(READY)
+	DEBLUR_FUZZ_FILES=2000 $(BIN)/pytest tests/test_photo_faults.py -k mutated
+	DEBLUR_SOAK=1 $(BIN)/pytest -s tests/test_soak.py
 
 # The pinned set; users get the ranges of pyproject.toml.
 $(READY): pyproject.toml constraints.txt

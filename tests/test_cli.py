@@ -211,6 +211,11 @@ def test_a_bad_photo_is_one_clear_message(name: str, deblur: Deblur) -> None:
         (["a.png", "--tile", "big"], 2, "--tile big is no size"),
         (["a.png", "--tile", "512", "--overlap", "300"], 2, "an overlap of 300 pixels does not go"),
         (["a.png", "--strength", "2"], 2, "a strength of 2.0 makes no sense"),
+        (["a.png", "--region", "1,2,3"], 2, "--region 1,2,3 is no region"),
+        (["a.png", "--region", "40,0,20,20"], 2, "does not lie in a photo of 50x40"),
+        (["a.png", "--precision", "fp16"], 2, "there is no precision 'fp16'"),
+        (["a.png", "--window", "100"], 2, "a window of 100 pixels cannot be used"),
+        (["a.png", "--max-megapixels", "0.001"], 1, "a.png: 50x40 is"),
         (["a.png", "--device", "cuda:77"], 2, "there is no device 'cuda:77' here"),
         (["a.png", "-o", "a.xyz"], 2, "cannot be written as .xyz"),
         (["a.png", "--suffix", "a/b"], 2, "--suffix 'a/b' cannot be used"),
@@ -260,6 +265,25 @@ def test_help_shows_the_options_of_the_default_command(deblur: Deblur) -> None:
 
 def test_version(deblur: Deblur) -> None:
     assert deblur("--version") == Outcome(0, f"deblur {__version__}\n", "")
+
+
+def test_a_region_is_sharpened_and_the_rest_is_left_alone(deblur: Deblur, tiny: str) -> None:
+    photo("a.png")
+    assert deblur("a.png", "--weights", tiny, "--region", "8,16,24,20", "--threads", "1").code == 0
+    changed = (samples("a.png") != samples("a_sharp.png")).any(2)
+    assert changed[16:36, 8:32].any()
+    changed[16:36, 8:32] = False
+    assert not changed.any()
+
+
+def test_quality_and_metadata_of_the_result_can_be_chosen(deblur: Deblur, tiny: str) -> None:
+    photo("a.jpg", 100, 100)
+    with Image.open("a.jpg") as image:
+        image.save("b.jpg", comment=b"hello")
+    for number, options in enumerate(((), ("--quality", "30"), ("--strip-metadata",))):
+        assert deblur("b.jpg", "--weights", tiny, "-o", f"{number}.jpg", *options).code == 0
+    assert Path("1.jpg").stat().st_size < 0.5 * Path("0.jpg").stat().st_size
+    assert [b"hello" in Path(f"{number}.jpg").read_bytes() for number in range(3)] == [True, True, False]
 
 
 def test_info_shows_what_is_in_a_photo(deblur: Deblur) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from deblur_cli.errors import DeblurError, PhotoError
 from deblur_cli.events import Event, Failed, Finished, Preview, Progressed, Started
@@ -40,6 +40,18 @@ class DiskFullError(PhotoError):
 
 
 @dataclass(frozen=True)
+class FileOptions:
+    """How photos are read and written: as of `read_photo` and `write_photo`."""
+
+    max_megapixels: float = 200
+    quality: int | None = None
+    strip_metadata: bool = False
+
+
+DEFAULT_FILES = FileOptions()
+
+
+@dataclass(frozen=True)
 class _Read:
     photo: Photo
     stamp: Stamp | None
@@ -50,6 +62,7 @@ def run_jobs(
     process: Process,
     emit: Emit,
     *,
+    files: FileOptions = DEFAULT_FILES,
     wants_preview: Callable[[Job], bool] | None = None,
 ) -> None:
     """Do each job and emit what happens; a photo that fails never stops the rest.
@@ -68,15 +81,15 @@ def run_jobs(
     def read_next() -> tuple[Job, _Read | PhotoError | None] | None:
         job = next(waiting, None)
         # Standard input may keep us waiting for ever, which only the main thread can be interrupted in.
-        return None if job is None else (job, None if job.source is None else _read(job))
+        return None if job is None else (job, None if job.source is None else _read(job, files))
 
     reader = ThreadPoolExecutor(1)
     try:
-        with _Writer(tell) as writer:
+        with _Writer(tell, files) as writer:
             reading = reader.submit(read_next)
             while (job_and_photo := writer.meanwhile(reading)) is not None:
                 reading = reader.submit(read_next)
-                _restore(*job_and_photo, process, writer, tell, wants_preview)
+                _restore(*job_and_photo, process, writer, tell, files, wants_preview)
                 del job_and_photo
     finally:
         reader.shutdown(wait=False, cancel_futures=True)  # it may wait for a job that never comes
@@ -88,6 +101,7 @@ def _restore(
     process: Process,
     writer: "_Writer",
     emit: Emit,
+    files: FileOptions,
     wants_preview: Callable[[Job], bool] | None,
 ) -> None:
     def progress(done: float, tiles: int) -> None:
@@ -96,7 +110,7 @@ def _restore(
 
     started = time.monotonic()
     emit(Started(job))
-    read = read or _read(job)
+    read = read or _read(job, files)
     if isinstance(read, PhotoError):
         emit(Failed(job, read))
         return
@@ -125,8 +139,9 @@ class _Unwritten:
 class _Writer:
     """Writes one photo while the next is restored."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, files: FileOptions) -> None:
         self._emit = emit
+        self._files = files
         self._pool = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
 
@@ -160,7 +175,7 @@ class _Writer:
     def _write(self, photo: _Unwritten) -> None:
         job, written = photo.job, photo.restored.photo
         try:
-            notes = _write(job, written)
+            notes = _write(job, written, self._files)
         except Exception as error:
             explained = _explained(job, error)
             if isinstance(explained, DiskFullError):
@@ -180,12 +195,14 @@ class _Writer:
             )
 
 
-def _read(job: Job) -> _Read | PhotoError:
+def _read(job: Job, files: FileOptions) -> _Read | PhotoError:
     try:
         if job.source is None:
-            return _Read(read_photo(io.BytesIO(sys.stdin.buffer.read())), None)
+            return _Read(
+                read_photo(io.BytesIO(sys.stdin.buffer.read()), max_megapixels=files.max_megapixels), None
+            )
         before = _stamp(job.source)
-        photo = read_photo(job.source)
+        photo = read_photo(job.source, max_megapixels=files.max_megapixels)
         if before is None or _stamp(job.source) != before:
             return PhotoError(
                 f"{job.name}: changed while it was being read", hint="Run again when nothing writes to it."
@@ -204,18 +221,20 @@ def _stamp(path: Path) -> Stamp | None:
         return None
 
 
-def _write(job: Job, photo: Photo) -> tuple[str, ...]:
+def _write(job: Job, photo: Photo, files: FileOptions) -> tuple[str, ...]:
+    target: Path | BinaryIO = sys.stdout.buffer if job.target is None else job.target
+    if job.target is not None:
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PhotoError(
+                f"{job.target.parent}: the folder cannot be made: {error.strerror}",
+                hint="Choose another -o.",
+            ) from error
+    notes = write_photo(photo, target, quality=files.quality, strip_metadata=files.strip_metadata)
     if job.target is None:
-        notes = write_photo(photo, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-        return notes
-    try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PhotoError(
-            f"{job.target.parent}: the folder cannot be made: {error.strerror}", hint="Choose another -o."
-        ) from error
-    return write_photo(photo, job.target)
+    return notes
 
 
 def _explained(job: Job, error: Exception) -> PhotoError:

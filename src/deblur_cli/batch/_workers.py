@@ -16,7 +16,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from deblur_cli.batch._loop import Emit, Process, run_jobs
+from deblur_cli.batch._loop import DEFAULT_FILES, Emit, FileOptions, Process, run_jobs
 from deblur_cli.errors import DeblurError, PhotoError
 from deblur_cli.events import Event, Failed, Finished, Progressed, Started
 from deblur_cli.jobs import Job
@@ -38,11 +38,12 @@ def run_workers(
     make_processes: Sequence[MakeProcess],
     emit: Emit,
     *,
+    files: FileOptions = DEFAULT_FILES,
     wants_preview: Callable[[Job], bool] | None = None,
 ) -> None:
     """As `run_jobs`, in as many processes as there are functions that make a `process`; those must be picklable."""
     waiting, suspects = iter(jobs), deque[Job]()
-    workers = [_Worker(make_process) for make_process in make_processes]
+    workers = [_Worker(make_process, files) for make_process in make_processes]
     _hold_signals()
     try:
         while True:
@@ -56,7 +57,7 @@ def run_workers(
                     message = worker.connection.recv()
                 except (EOFError, OSError):
                     _bury(worker, suspects, emit)
-                    workers[workers.index(worker)] = _Worker(worker.make_process)
+                    workers[workers.index(worker)] = _Worker(worker.make_process, files)
                     continue
                 if isinstance(message, DeblurError):
                     raise message
@@ -73,11 +74,11 @@ def run_workers(
 class _Worker:
     """A process, and what it has been dealt. `alone`: its only job is one that may have killed another worker."""
 
-    def __init__(self, make_process: MakeProcess) -> None:
+    def __init__(self, make_process: MakeProcess, files: FileOptions) -> None:
         context = get_context("spawn")  # a forked process could not use CUDA
         self.make_process = make_process
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, make_process), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, make_process, files), daemon=True)
         self.process.start()
         theirs.close()
         self.at_hand: list[Job] = []
@@ -178,7 +179,7 @@ def _let_signals_in() -> None:
 # In the worker
 
 
-def _serve(connection: "Connection[Any, Any]", make_process: MakeProcess) -> None:
+def _serve(connection: "Connection[Any, Any]", make_process: MakeProcess, files: FileOptions) -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: leave it to the first
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
@@ -205,7 +206,7 @@ def _serve(connection: "Connection[Any, Any]", make_process: MakeProcess) -> Non
             yield job
 
     try:
-        run_jobs(dealt(), make_process(), tell, wants_preview=shown.__contains__)
+        run_jobs(dealt(), make_process(), tell, files=files, wants_preview=shown.__contains__)
     except DeblurError as error:
         connection.send(error)
     except (BrokenPipeError, SystemExit):

@@ -17,17 +17,24 @@ from deblur_cli.cli._options import (
     BatchOutput,
     Devices,
     Download,
+    MaxMegapixels,
+    Options,
     Overlap,
     Overwrite,
+    Precision,
+    Quality,
     Quiet,
     Strength,
+    StripMetadata,
     Suffix,
+    Threads,
     Tile,
     Verbose,
     Weights,
+    Window,
 )
 from deblur_cli.cli._perform import Emit, perform
-from deblur_cli.cli._restore import Options, load_process
+from deblur_cli.cli._restore import file_options, load_process
 
 if TYPE_CHECKING:
     from deblur_cli.batch import Ledger, Process, Todo
@@ -40,6 +47,7 @@ STANDARD_INPUT = "-"
 
 @app.command(no_args_is_help=True)
 def batch(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -49,13 +57,19 @@ def batch(
     output: BatchOutput = None,
     weights: Weights = "auto",
     download: Download = False,
+    strength: Strength = 1.0,
     tile: Tile = "auto",
     overlap: Overlap = None,
+    window: Window = None,
     device: Devices = "auto",
+    precision: Precision = "auto",
+    threads: Threads = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that share the work.", show_default="one a device")
     ] = None,
-    strength: Strength = 1.0,
+    quality: Quality = None,
+    strip_metadata: StripMetadata = False,
+    max_megapixels: MaxMegapixels = 200,
     suffix: Suffix = "_sharp",
     overwrite: Overwrite = False,
     nul: Annotated[
@@ -81,7 +95,7 @@ def batch(
     from deblur_cli.journal import results_in
     from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
 
-    options = Options(weights, download, tile, overlap, device, strength, quiet, verbose)
+    options = Options.of(context)
     share = parse_shard(shard) if shard else None
     listed = read_list(sys.stdin.buffer, nul=nul) if STANDARD_INPUT in inputs else []
     plan = plan_batch(
@@ -163,24 +177,26 @@ def _run(
     """Restore the jobs here, or in several processes, each with one of the devices and its part of the threads."""
     from deblur_cli.batch import run_jobs, run_workers
 
+    files = file_options(options)
     devices = options.device.split(",")
     count = workers or len(devices)
     if count == 1:
-        run_jobs(jobs, load_process(options, console), emit, wants_preview=wants_preview)
+        process = load_process(options, console)
+        run_jobs(jobs, process, emit, files=files, wants_preview=wants_preview)
         return
-    threads = max(1, (os.cpu_count() or 1) // count)
+    threads = max(1, (options.threads or os.cpu_count() or 1) // count)
     one_each = [
-        replace(options, device=devices[number % len(devices)], quiet=True) for number in range(count)
+        replace(options, device=devices[number % len(devices)], threads=threads, quiet=True)
+        for number in range(count)
     ]
-    makers = [partial(load_worker, options, threads) for options in one_each]
-    run_workers(jobs, makers, emit, wants_preview=wants_preview)
+    makers = [partial(load_worker, options) for options in one_each]
+    run_workers(jobs, makers, emit, files=files, wants_preview=wants_preview)
 
 
-def load_worker(options: Options, threads: int) -> "Process":
+def load_worker(options: Options) -> "Process":
     """The network in a worker process."""
     from deblur_cli.console import Console
 
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported
     return load_process(options, Console(quiet=True))
 
 

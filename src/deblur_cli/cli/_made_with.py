@@ -9,12 +9,12 @@ from deblur_cli.download import find_installed
 from deblur_cli.registry import find_weights
 
 if TYPE_CHECKING:
-    from deblur_cli.cli._restore import Options
+    from deblur_cli.cli._options import Options
 
 PIXELS = 1
 """Raised when a release makes other pixels of the same options, so that batches are done again."""
 
-NOT_IN_THE_PIXELS = ("weights", "download", "device", "quiet", "verbose")
+NOT_IN_THE_PIXELS = ("weights", "download", "device", "threads", "max_megapixels", "quiet", "verbose")
 """Options that change nothing but rounding; the weights are told by their hash."""
 
 

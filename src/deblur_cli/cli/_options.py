@@ -1,5 +1,6 @@
 """The options that commands share: each is declared once."""
 
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 import typer
@@ -50,6 +51,15 @@ Devices = Annotated[
         "--device", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute; several: cuda:0,cuda:1."
     ),
 ]
+Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads to use.", show_default="all")]
+Quality = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.", show_default="the input's, at least 92"),
+]
+StripMetadata = Annotated[
+    bool, typer.Option("--strip-metadata", help="Leave out EXIF, XMP, IPTC and comments.")
+]
+MaxMegapixels = Annotated[float, typer.Option(metavar="N", help="Refuse photos that claim to be larger.")]
 Strength = Annotated[
     float,
     typer.Option(metavar="0..1", help="How much of the result to mix with the input: 0 is the input."),
@@ -58,6 +68,45 @@ Suffix = Annotated[str, typer.Option(help="Put after the name of results that go
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what each photo was made with.")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every restoring command takes, and `run` alone: a region."""
+
+    weights: str
+    download: bool
+    tile: str
+    overlap: int | None
+    window: int | None
+    device: str
+    precision: str
+    strength: float
+    threads: int | None
+    quality: int | None
+    strip_metadata: bool
+    max_megapixels: float
+    quiet: bool
+    verbose: bool
+    region: str | None = None
+
+    @classmethod
+    def of(cls, context: typer.Context) -> "Options":
+        """Those of the command that is running."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in context.params.items() if name in names})
+
+
+def parse_region(text: str) -> tuple[int, int, int, int]:
+    """The value of --region."""
+    try:
+        x, y, w, h = map(int, text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--region {text} is no region",
+            hint="It takes X,Y,W,H: left and top edge, width and height, in pixels of the upright photo.",
+        ) from None
+    return x, y, w, h
 
 
 def parse_tile(text: str) -> int | Literal["auto"]:

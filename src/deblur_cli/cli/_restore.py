@@ -1,9 +1,8 @@
 """`deblur PHOTO...`, and what it shares with `deblur batch`."""
 
 import difflib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -11,21 +10,30 @@ from deblur_cli.cli._app import DEFAULT_COMMAND, app
 from deblur_cli.cli._options import (
     Device,
     Download,
+    MaxMegapixels,
+    Options,
     Output,
     Overlap,
     Overwrite,
+    Precision,
+    Quality,
     Quiet,
     Strength,
+    StripMetadata,
     Suffix,
+    Threads,
     Tile,
     Verbose,
     Weights,
+    Window,
+    parse_region,
+    parse_tile,
 )
 from deblur_cli.cli._perform import Emit, perform
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from deblur_cli.batch import Process
+    from deblur_cli.batch import FileOptions, Process
     from deblur_cli.console import Console
     from deblur_cli.jobs import Plan
 
@@ -35,32 +43,29 @@ AUTO_WEIGHTS_IN_WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
-    """What every restoring command takes."""
-
-    weights: str
-    download: bool
-    tile: str
-    overlap: int | None
-    device: str
-    strength: float
-    quiet: bool
-    verbose: bool
-
-
 @app.command(DEFAULT_COMMAND, hidden=True, no_args_is_help=True)
 def run(
+    context: typer.Context,
     photos: Annotated[
         list[str], typer.Argument(metavar="PHOTO...", help="Photos to sharpen; - is standard input.")
     ],
     output: Output = None,
     weights: Weights = "auto",
     download: Download = False,
+    strength: Strength = 1.0,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="Sharpen only this part; the rest stays as it is."),
+    ] = None,
     tile: Tile = "auto",
     overlap: Overlap = None,
+    window: Window = None,
     device: Device = "auto",
-    strength: Strength = 1.0,
+    precision: Precision = "auto",
+    threads: Threads = None,
+    quality: Quality = None,
+    strip_metadata: StripMetadata = False,
+    max_megapixels: MaxMegapixels = 200,
     suffix: Suffix = "_sharp",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -72,8 +77,7 @@ def run(
 
     _refuse_unknown_command(photos[0])
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
-    options = Options(weights, download, tile, overlap, device, strength, quiet, verbose)
-    restore_all(plan_photos(photos, naming), options)
+    restore_all(plan_photos(photos, naming), Options.of(context))
 
 
 def restore_all(plan: "Plan", options: Options) -> NoReturn:
@@ -87,7 +91,7 @@ def restore_all(plan: "Plan", options: Options) -> NoReturn:
 
     def work(emit: "Emit") -> None:
         if plan.jobs:
-            run_jobs(plan.jobs, load_process(options, console), emit)
+            run_jobs(plan.jobs, load_process(options, console), emit, files=file_options(options))
 
     stopped = perform(work, plan.refused, (report.add, console.draw), console)
     if stopped or len(plan.jobs) + len(plan.refused) != 1:
@@ -97,16 +101,23 @@ def restore_all(plan: "Plan", options: Options) -> NoReturn:
 
 def load_process(options: Options, console: "Console") -> "Process":
     """The network, ready for `run_jobs`."""
+    import torch
+
     from deblur_cli.api import Deblurrer
     from deblur_cli.cli._weights import fetch
     from deblur_cli.registry import find_weights
     from deblur_cli.restore import check_strength
 
     check_strength(options.strength)
-    tile = _parse_tile(options.tile)
+    region = parse_region(options.region) if options.region else None
+    tile = parse_tile(options.tile)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     if options.download:
         fetch(find_weights("motion" if options.weights == "auto" else options.weights), console)
-    deblurrer = Deblurrer(options.weights, options.device, tile=tile, overlap=options.overlap)
+    deblurrer = Deblurrer(
+        options.weights, options.device, options.precision, tile, options.window, overlap=options.overlap
+    )
     if options.weights == "auto":
         console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
     for name, asked, used in (
@@ -115,18 +126,16 @@ def load_process(options: Options, console: "Console") -> "Process":
     ):
         if isinstance(asked, int) and asked != used:
             console.say(f"--{name} {asked} is rounded to {used}, a multiple of 8")
-    return lambda photo, progress: deblurrer.restore(photo, strength=options.strength, progress=progress)
+    return lambda photo, progress: deblurrer.restore(
+        photo, strength=options.strength, region=region, progress=progress
+    )
 
 
-def _parse_tile(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(
-            f"--tile {text} is no size", hint="It takes a number of pixels, auto, or 0."
-        ) from None
+def file_options(options: Options) -> "FileOptions":
+    """How the photos are read and written."""
+    from deblur_cli.batch import FileOptions
+
+    return FileOptions(options.max_megapixels, options.quality, options.strip_metadata)
 
 
 def _refuse_unknown_command(word: str) -> None:
