@@ -1,4 +1,7 @@
+import errno
 import io
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -6,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_cli.batch import Process, Progress, run_jobs
+from deblur_cli.batch import DiskFullError, Process, Progress, run_jobs
 from deblur_cli.errors import DeblurError, PhotoError, UsageError, WeightsError
 from deblur_cli.events import Event, Failed, Finished, Progressed, Started
 from deblur_cli.jobs import Job
-from deblur_cli.photo import Photo
+from deblur_cli.photo import Photo, read_photo
 from deblur_cli.report import Report, change_in_words, exit_code_of
 
 
@@ -128,3 +131,73 @@ def test_each_kind_of_error_has_its_exit_code(error: type[DeblurError], code: in
 def test_what_changed_is_told_honestly() -> None:
     assert change_in_words(finished(0.2, 1.3)) == "barely changed"
     assert change_in_words(finished(4.0, 1.31)) == "edges +31%, changed by 4.0 levels"
+
+
+def test_a_photo_that_changes_while_it_is_read_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = save(tmp_path / "a.png")
+
+    def read_slowly(path: Path) -> Photo:
+        photo = read_photo(path)
+        save(path, level=200)
+        path.touch()
+        return photo
+
+    monkeypatch.setattr("deblur_cli.batch._loop.read_photo", read_slowly)
+    *_, failed = run([Job(source, tmp_path / "b.png")])
+    assert "a.png: changed while it was being read\nRun again" in str(failed.error)
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_folder_that_vanishes_fails_its_photos_and_no_others(tmp_path: Path) -> None:
+    jobs = [
+        Job(tmp_path / "gone/a.png", tmp_path / "x.png"),
+        Job(save(tmp_path / "b.png"), tmp_path / "y.png"),
+    ]
+    events = run(jobs)
+    assert [type(event) for event in events if event.job == jobs[0]] == [Started, Failed]
+    assert (tmp_path / "y.png").exists()
+
+
+def test_whatever_a_photo_provokes_the_others_go_on(tmp_path: Path) -> None:
+    def fail_once(photo: Photo, progress: Progress) -> Inverted:
+        if photo.pixels[0, 0, 0] == 10:
+            raise RuntimeError("CUDA error: something")
+        return invert(photo, progress)
+
+    jobs = [Job(save(tmp_path / f"{n}.png", n), tmp_path / f"{n}_.png") for n in (10, 20)]
+    failed = next(event for event in run(jobs, fail_once) if isinstance(event, Failed))
+    assert "10.png: failed unexpectedly: RuntimeError: CUDA error: something" in str(failed.error)
+    assert "please report it" in failed.error.hint
+    assert (tmp_path / "20_.png").exists()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_the_run(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(photo: Photo, target: Path) -> tuple[str, ...]:
+        raise PhotoError("cannot be written") from OSError(code, "full")
+
+    monkeypatch.setattr("deblur_cli.batch._loop.write_photo", write)
+    jobs = [Job(save(tmp_path / f"{n}.png"), tmp_path / f"{n}_.png") for n in range(9)]
+    events: list[Event] = []
+    with pytest.raises(DiskFullError, match=r"0_.png: the disk is full\nFree some space"):
+        run_jobs(jobs, invert, events.append)
+    assert not any(isinstance(event, Failed | Finished) for event in events)
+
+
+def test_the_next_photo_is_read_and_the_last_written_meanwhile_and_no_more(tmp_path: Path) -> None:
+    jobs = [Job(save(tmp_path / f"{n}.png"), tmp_path / f"{n}_.png") for n in range(6)]
+    taken: list[int] = []
+
+    def deal() -> Iterator[Job]:
+        for number, job in enumerate(jobs):
+            taken.append(number)
+            yield job
+
+    def look(photo: Photo, progress: Progress) -> Inverted:
+        time.sleep(0.05)
+        seen.append(len(taken))
+        return invert(photo, progress)
+
+    seen: list[int] = []
+    run_jobs(deal(), look, lambda event: None)
+    assert seen == [2, 3, 4, 5, 6, 6]

@@ -1,11 +1,12 @@
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from deblur_cli.errors import UsageError
-from deblur_cli.jobs import Job, Naming, natural_key, plan_batch, plan_photos
+from deblur_cli.jobs import Job, Naming, natural_key, parse_shard, plan_batch, plan_photos
 from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
 
 Tree = Callable[..., Path]
@@ -179,3 +180,92 @@ def test_natural_order() -> None:
         "IMG9b.jpg",
         "IMG10.jpg",
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "output", "expected"),
+    [
+        (["in/IMG_1.heic", "in/IMG_1.jpg"], "out", ["out/IMG_1.heic.jpg", "out/IMG_1.jpg"]),
+        (["in/IMG_1.heic", "in/IMG_1.jpg"], None, ["in/IMG_1.heic_sharp.jpg", "in/IMG_1_sharp.jpg"]),
+        (["in/IMG_1.heic"], "out", ["out/IMG_1.jpg"]),
+        (["in/A.jpg", "in/a.jpg"], "out", ["out/A.jpg", "out/a.jpg.jpg"]),
+        (["in/A.JPG", "in/a.jpg", "in/a.jpg.jpg"], "out", ["out/A.JPG", "out/a.jpg-2.jpg", "out/a.jpg.jpg"]),
+        (["in/\u00e9.jpg", "in/e\u0301.jpg"], "out", ["out/e\u0301.jpg", "out/\u00e9.jpg.jpg"]),
+        (["in/a.jpg", "in/a.png"], None, ["in/a_sharp.jpg", "in/a_sharp.png"]),
+    ],
+)
+def test_no_two_photos_share_a_target_on_any_file_system(
+    names: list[str], output: str | None, expected: list[str], tree: Tree
+) -> None:
+    tree(*names)
+    plan = plan_batch(["in"], naming(output), looks_like_photo)
+    assert sorted(filter(None, targets(plan.jobs))) == sorted(expected)
+    assert not plan.refused
+
+
+def test_of_two_names_the_photo_that_keeps_its_extension_keeps_its_own_whatever_the_order(tree: Tree) -> None:
+    tree("in/IMG_1.heic", "in/IMG_1.jpg")
+    for inputs in (["in/IMG_1.heic", "in/IMG_1.jpg"], ["in/IMG_1.jpg", "in/IMG_1.heic"]):
+        plan = plan_batch(inputs, naming("out"), looks_like_photo)
+        found = {str(job.source): str(job.target) for job in plan.jobs}
+        assert found == {"in/IMG_1.heic": "out/IMG_1.heic.jpg", "in/IMG_1.jpg": "out/IMG_1.jpg"}
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 251 + ".jpg", "é" * 125 + ".jpg", os.fsdecode(b"\xff" * 251 + b".jpg")]
+)
+def test_a_long_name_is_cut_between_two_characters(name: str, tree: Tree) -> None:
+    tree(f"in/{name}")
+    (job,) = plan_batch(["in"], naming(), looks_like_photo).jobs
+    assert job.target
+    assert len(os.fsencode(job.target.name)) <= 255
+    assert job.target.name.endswith("_sharp.jpg")
+    assert job.target.name[:100] == name[:100]
+
+
+def test_several_folders_go_under_their_own_names(tree: Tree) -> None:
+    tree("a/1.jpg", "b/1.jpg", "c.jpg")
+    plan = plan_batch(["a", "b/", "c.jpg"], naming("out"), looks_like_photo)
+    assert targets(plan.jobs) == ["out/a/1.jpg", "out/b/1.jpg", "out/c.jpg"]
+
+
+def test_a_photo_found_twice_is_one_job(tree: Tree) -> None:
+    tree("in/sub/1.jpg", "in/2.jpg")
+    plan = plan_batch(["in", "in/sub", "./in/2.jpg", "in/*.jpg"], naming(), looks_like_photo)
+    assert targets(plan.jobs) == ["in/2_sharp.jpg", "in/sub/1_sharp.jpg"]
+
+
+def test_a_linked_folder_comes_last_and_only_if_it_is_not_there_itself(tree: Tree) -> None:
+    root = tree("in/z/1.jpg", "else/2.jpg")
+    (root / "in/a").symlink_to(root / "in/z")
+    (root / "in/b").symlink_to(root / "else")
+    plan = plan_batch(["in"], naming("out"), looks_like_photo)
+    assert targets(plan.jobs) == ["out/z/1.jpg", "out/b/2.jpg"]
+
+
+def test_links_that_lead_nowhere_are_refused_one_by_one(tree: Tree) -> None:
+    root = tree("in/a.jpg")
+    (root / "in/loop.jpg").symlink_to("loop.jpg")
+    (root / "in/lost.jpg").symlink_to("nowhere.jpg")
+    plan = plan_batch(["in"], naming("out"), looks_like_photo)
+    assert targets(plan.jobs) == ["out/a.jpg"]
+    assert [str(error) for _, error in plan.refused] == [
+        "in/loop.jpg: cannot be read: Too many levels of symbolic links",
+        "in/lost.jpg: no such file",
+    ]
+
+
+def test_listed_photos_keep_their_folders(tree: Tree) -> None:
+    root = tree("x/a.jpg", "x/y/b.jpg", "z/c.jpg")
+    listed = ["x/a.jpg", "x/../z/c.jpg", str(root / "x/y/b.jpg")]
+    plan = plan_batch([], naming("out"), looks_like_photo, listed=listed)
+    below_root = root.relative_to("/").as_posix()
+    assert targets(plan.jobs) == ["out/x/a.jpg", "out/x/z/c.jpg", f"out/{below_root}/x/y/b.jpg"]
+
+
+def test_shares_depend_on_names_alone() -> None:
+    names = [f"sub/{number}.jpg" for number in range(1000)]
+    shares = [[name for name in names if parse_shard(f"{i}/7").takes(name)] for i in range(1, 8)]
+    assert sorted(name for share in shares for name in share) == sorted(names)
+    assert all(100 < len(share) < 200 for share in shares)
+    assert parse_shard("3/7").takes("sub/1.jpg") == (zlib.crc32(b"sub/1.jpg") % 7 == 2)

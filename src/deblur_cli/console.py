@@ -11,6 +11,7 @@ from rich.console import Console as RichConsole
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -134,7 +135,12 @@ class Console:
             Text.assemble(
                 ("✓ " if self._rich.is_terminal else "", "green"),
                 printable(event.job.name),
-                (f" -> {printable(str(target))}", "dim"),
+                (
+                    ""
+                    if self._rich.is_terminal and self._report.planned > 1
+                    else f" -> {printable(str(target))}",
+                    "dim",
+                ),
                 (f"  ({event.elapsed_s:.1f} s; {change_in_words(event)})", "dim"),
             )
         )
@@ -167,9 +173,11 @@ class Console:
             Text(f"{done_photos:,} of {report.planned:,} photos", "bold"), _bar(report.fraction, 1), left
         )
         speed = f"{report.megapixels_per_s:.2f} MP/s" if report.pixels else ""
-        counts = Table.grid(Column(ratio=1), Column(justify="right"), expand=True)
+        counts = Table.grid(
+            Column(ratio=1, no_wrap=True, overflow="ellipsis"), Column(justify="right"), expand=True
+        )
         counts.add_row(Text("   ").join(_counts(report)), Text(speed, "dim"))
-        return Group(bars, counts)
+        return Padding(Group(bars, counts), (0, 4, 0, 0))  # room for the ^C that terminals echo
 
 
 def _counts(report: Report) -> Iterator[Text]:

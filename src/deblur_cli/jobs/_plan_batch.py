@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePath
 
 from deblur_cli.errors import UsageError
@@ -94,14 +95,23 @@ def _with_targets(found: list[_Found], naming: Naming, output: Path | None) -> l
     """A target for each, no two the same on any file system; whoever keeps its extension has the first choice."""
     targets: dict[_Found, Path] = {}
     taken: set[str] = set()
-    for photo in sorted(found, key=lambda photo: not naming.keeps_extension(photo.path)):
+
+    def take(photo: _Found, names: Iterable[str]) -> None:
         folder = photo.path.parent if output is None else output / photo.folder
-        for name in naming.names(photo.path, naming.suffix if output is None else ""):
+        for name in names:
             key = folded(os.path.join(folder, name))
             if key not in taken:
-                break
-        taken.add(key)
-        targets[photo] = folder / name
+                taken.add(key)
+                targets[photo] = folder / name
+                return
+
+    suffix = naming.suffix if output is None else ""
+    for photo in found:
+        if naming.keeps_extension(photo.path):
+            take(photo, islice(naming.names(photo.path, suffix), 1))
+    for photo in found:
+        if photo not in targets:
+            take(photo, naming.names(photo.path, suffix))
     return [Job(photo.path, targets[photo], photo.base) for photo in found]
 
 

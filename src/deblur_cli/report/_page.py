@@ -101,7 +101,8 @@ def _section(title: str, rows: list[str], columns: tuple[str, ...]) -> str:
 
 
 def _reason(failure: Failed) -> str:
-    return f"{failure.error.message.removeprefix(f'{failure.job.name}: ')} {failure.error.hint}".strip()
+    message = failure.error.message.removeprefix(f"{failure.job.name}: ")
+    return f"{message}. {failure.error.hint}" if failure.error.hint else message
 
 
 def _figure(name: str, change: str, preview: Preview) -> str:
