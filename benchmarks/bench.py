@@ -144,12 +144,12 @@ def forward_of(case: Case) -> Callable[[], Tensor]:
 
 
 def measure(case: Case, runs: int) -> tuple[float, int]:
-    """Median seconds, after a first run that does not count unless it is the only one, and the peak of the process in bytes."""
+    """Median seconds, and the peak of the process in bytes."""
     forward = forward_of(case)
     with torch.no_grad():
-        times = [timed(forward) for _ in range(runs + 1)]
+        times = [timed(forward) for _ in range(runs)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return statistics.median(times[1:]), peak * (1 if sys.platform == "darwin" else 1024)
+    return statistics.median(times), peak * (1 if sys.platform == "darwin" else 1024)
 
 
 def timed(forward: Callable[[], Tensor]) -> float:
