@@ -121,6 +121,16 @@ def test_two_batches_in_one_folder_are_refused_and_shares_are_not(tmp_path: Path
         pass
 
 
+def test_what_another_share_is_writing_is_not_ours_to_sweep(tmp_path: Path) -> None:
+    with Journal(tmp_path, "1-of-2") as first:
+        first.claim([tmp_path / "1.jpg"])
+        with Journal(tmp_path, "2-of-2") as second:
+            assert second.unfinished() == []
+            second.claim([tmp_path / "2.jpg"])
+    assert Journal(tmp_path, "2-of-2").read().unfinished() == [tmp_path / "2.jpg"]
+    assert Journal(tmp_path).read().unfinished() == [tmp_path / "1.jpg", tmp_path / "2.jpg"]
+
+
 def test_all_shares_journals_are_read(tmp_path: Path) -> None:
     for number in ("1", "2"):
         source, target = write(tmp_path / f"in/{number}.jpg"), write(tmp_path / f"{number}.jpg")

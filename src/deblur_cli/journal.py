@@ -58,6 +58,7 @@ class Journal:
         self._share = share
         self._entries: dict[str, Entry] = {}
         self._claims: set[str] = set()
+        self._claims_of_others: set[str] = set()
         self._last_made_with: Mapping[str, Any] = {}
         self._relative: dict[str, str] = {}
         self._files: list[BinaryIO] = []
@@ -68,8 +69,11 @@ class Journal:
     def read(self) -> Self:
         """Read what the journals of the folder say."""
         for path in sorted(self.folder.glob(f"{PREFIX}*.jsonl")):
+            before = set(self._claims)
             for line in path.read_bytes().split(b"\n")[:-1]:
                 self._take(line)
+            if self._share and path != self._own:
+                self._claims_of_others |= self._claims - before
         return self
 
     def __enter__(self) -> Self:
@@ -107,8 +111,12 @@ class Journal:
         return [os.path.normpath(os.path.join(self.folder.absolute(), name)) for name in self._entries]
 
     def unfinished(self) -> list[Path]:
-        """The targets that some run was about to write and that are not told to be finished."""
-        return [self.folder / name for name in sorted(self._claims - self._entries.keys())]
+        """The targets that a run was about to write and that are not told to be finished.
+
+        Those of other shares are left out: they may be writing at this moment.
+        """
+        names = self._claims - self._entries.keys() - self._claims_of_others
+        return [self.folder / name for name in sorted(names)]
 
     def is_of(self, entry: Entry, source: Path, stamp: Stamp) -> bool:
         """Whether an entry is about this input as it is now."""
