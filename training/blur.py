@@ -1,0 +1,113 @@
+"""Blur as optics and shutters make it: kernels, and their use in linear light.
+
+A kernel is (k, k) float32 with k odd, sums to 1 and has its centroid in the middle, so that a restored photo does not move.
+Lengths are in pixels. Blurring happens in linear light, because a sensor adds up photons, not sRGB values.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.dice import Dice
+
+
+def to_linear(srgb: Tensor) -> Tensor:
+    """The sRGB curve of IEC 61966-2-1, 0..1 to 0..1."""
+    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(linear: Tensor) -> Tensor:
+    """Its inverse; values outside 0..1 are clipped, as a camera clips them."""
+    linear = linear.clamp(0, 1)
+    return torch.where(
+        linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
+    )
+
+
+def random_path(dice: Dice, extent: float) -> Tensor:
+    """A smooth random path of the camera during the exposure: (n, 2) of dy, dx with mean 0, `extent` wide at its widest.
+
+    A drift plus cosines whose amplitude falls with frequency as k^-1.5, which goes from straight lines to curls.
+    """
+    points = max(32, round(8 * extent))
+    t = torch.linspace(0, 1, points)
+    frequency = torch.arange(1, 6)
+    curls = torch.cos(math.pi * frequency * t[:, None]) @ (dice.normal(5, 2) * frequency[:, None] ** -1.5)
+    path = dice.uniform(0, 3) * t[:, None] * dice.normal(1, 2) + curls
+    path = path * (extent / (path.amax(0) - path.amin(0)).amax())
+    return path - path.mean(0)
+
+
+def shake_kernel(path: Tensor) -> Tensor:
+    """The time a path (n, 2) spends on each pixel, shared out bilinearly: that keeps the centroid exact."""
+    radius = math.ceil(path.abs().max().item()) + 1
+    size = 2 * radius + 1
+    corner = path.floor()
+    kernel = torch.zeros(size * size)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            at = corner + torch.tensor([dy, dx])
+            weight = (1 - (path - at).abs()).prod(1)
+            index = (at + radius).long()
+            kernel.index_add_(0, index[:, 0] * size + index[:, 1], weight)
+    return (kernel / kernel.sum()).view(size, size)
+
+
+def lens_kernel(radius: float, blades: int = 0, turn: float = 0.0) -> Tensor:
+    """Out of focus: a disc, or a regular polygon of `blades` sides and the same area, turned by `turn` radians."""
+    oversample = 8
+    half = math.ceil(radius * 1.3) + 1  # a pentagon's corners lie 1.26 times as far out as the disc's edge
+    axis = (torch.arange((2 * half + 1) * oversample) + 0.5) / oversample - half - 0.5
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    if blades:
+        apothem = radius * math.sqrt(math.pi / (blades * math.tan(math.pi / blades)))
+        angles = [turn + 2 * math.pi * i / blades for i in range(blades)]
+        distance = torch.stack([x * math.cos(a) + y * math.sin(a) for a in angles]).amax(0) - apothem
+    else:
+        distance = torch.hypot(x, y) - radius
+    inside = (0.5 - distance * oversample).clamp(0, 1)
+    kernel = F.avg_pool2d(inside[None], oversample)[0]
+    return kernel / kernel.sum()
+
+
+def gaussian_kernel(sigma: float, ratio: float = 1.0, turn: float = 0.0) -> Tensor:
+    """A gaussian of `sigma` along one axis and `sigma * ratio` across it, turned by `turn` radians."""
+    half = math.ceil(3.5 * max(sigma, sigma * ratio))
+    y, x = torch.meshgrid(*[torch.arange(-half, half + 1.0)] * 2, indexing="ij")
+    along, across = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    kernel = torch.exp(-0.5 * ((along / sigma) ** 2 + (across / (sigma * ratio)) ** 2))
+    return kernel / kernel.sum()
+
+
+def convolve(linear: Tensor, *kernels: Tensor) -> Tensor:
+    """(c, h, w) blurred by all kernels, one after the other, in one pass through the Fourier domain.
+
+    It wraps around: pixels nearer to the border than the kernels' radii together are not to be used.
+    """
+    h, w = linear.shape[-2:]
+    spectrum = torch.fft.rfft2(linear)
+    for kernel in kernels:
+        half = kernel.shape[0] // 2
+        padded = F.pad(kernel.to(linear.device), (0, w - kernel.shape[1], 0, h - kernel.shape[0]))
+        spectrum = spectrum * torch.fft.rfft2(padded.roll((-half, -half), (0, 1)))
+    return torch.fft.irfft2(spectrum, (h, w))
+
+
+def shake_with_rotation(linear: Tensor, path: Tensor, angles: Tensor, centre: tuple[float, float]) -> Tensor:
+    """(c, h, w) seen by a camera that moves along `path` (n, 2) and rolls by `angles` (n,) about `centre` (y, x from the middle).
+
+    The mean of n resampled photos. Angles are small (radians, mean 0), so a roll moves a pixel at right angles to its radius.
+    """
+    h, w = linear.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(h) - (h - 1) / 2, torch.arange(w) - (w - 1) / 2, indexing="ij")
+    away_y, away_x = y - centre[0], x - centre[1]
+    scale = torch.tensor([2 / w, 2 / h])
+    total = torch.zeros_like(linear)
+    for (dy, dx), angle in zip(path.tolist(), angles.tolist(), strict=True):
+        grid = torch.stack([x + dx - angle * away_y, y + dy + angle * away_x], -1) * scale
+        total += F.grid_sample(
+            linear[None], grid[None].to(linear.device), "bicubic", "border", align_corners=False
+        )[0]
+    return total / len(path)

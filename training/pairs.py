@@ -1,0 +1,183 @@
+"""One training pair: a sharp photo and what a shaking, misfocused, noisy camera would have made of it.
+
+`make_pair` follows the light: scene, exposure, blur, clipping, noise, sRGB, sharpening, JPEG. The strengths are those users have: mostly
+mild and moderate, because a small network cannot undo very large blur, and learns less from everything else if it must try.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training import blur
+from training.degrade import add_noise, jpeg, sharpen
+from training.dice import Dice
+from training.photos import Photos, random_crop
+
+MARGIN = 40
+"""Pixels around a crop that the blur may draw on; wider kernels are drawn again, smaller."""
+GRID = 16
+"""A JPEG's blocks may begin anywhere: so many pixels more are compressed than are used."""
+
+KINDS = {
+    "shake": 0.28,
+    "varying": 0.10,
+    "lens": 0.18,
+    "gaussian": 0.12,
+    "product": 0.09,
+    "video": 0.08,
+    "objects": 0.05,
+    "sharp": 0.10,
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """blurry and sharp: (3, size, size) sRGB 0..1, the first in 8-bit steps. kind: one of KINDS."""
+
+    blurry: Tensor
+    sharp: Tensor
+    kind: str
+
+
+def make_batch(photos: Photos, size: int, count: int, dice: Dice) -> tuple[Tensor, Tensor]:
+    """(count, 3, size, size) blurry and sharp, of kinds drawn by their shares."""
+    pairs = [make_pair(photos, size, dice.pick(KINDS), dice) for _ in range(count)]
+    return torch.stack([pair.blurry for pair in pairs]), torch.stack([pair.sharp for pair in pairs])
+
+
+def make_pair(photos: Photos, size: int, kind: str, dice: Dice) -> Pair:
+    """A pair of one kind."""
+    if kind == "video" and not photos.videos:
+        kind = "shake"
+    whole = size + GRID + 2 * MARGIN
+    if kind == "video":
+        blurry, sharp = _video(photos, whole, dice)
+    else:
+        scene = expose(random_crop([_any(photos, dice)], whole, dice), dice)[0]
+        blurry, sharp = _blur(scene, photos, kind, dice)
+    middle = slice(MARGIN, MARGIN + size + GRID)
+    blurry, sharp = blurry[:, middle, middle].clamp(0, 1), sharp[:, middle, middle]
+    if kind == "sharp":  # left as it is, faults and all: target = input
+        blurry = sharp = finish(sharp, dice, mild=True)
+    else:
+        blurry, sharp = finish(blurry, dice), blur.to_srgb(sharp)
+    top, left = dice.integer(0, GRID), dice.integer(0, GRID)
+    inside = (..., slice(top, top + size), slice(left, left + size))
+    return Pair(blurry[inside], sharp[inside], kind)
+
+
+def _any(photos: Photos, dice: Dice) -> Tensor:
+    sharp = list(photos.sharp.values())
+    return sharp[dice.integer(0, len(sharp) - 1)]
+
+
+def expose(frames: list[Tensor], dice: Dice) -> list[Tensor]:
+    """Another exposure and another light: gains in linear light. Highlights may go beyond 1, and clip after the blur."""
+    gain = 2 ** dice.uniform(-0.8, 0.4) * torch.tensor([2 ** dice.uniform(-0.25, 0.25) for _ in range(3)])
+    glow = (
+        dice.uniform(0, 6) if dice.chance(0.3) else 0.0
+    )  # how far the clipped highlights of the photo reach beyond 1
+    saturation = dice.uniform(0.3, 1.3)
+    result = []
+    for frame in frames:
+        frame = frame + glow * (frame - 0.85).clamp_min(0)
+        frame = (frame - frame.mean(0)) * saturation + frame.mean(0)
+        result.append(frame.clamp_min(0) * gain[:, None, None].to(frame.device))
+    return result
+
+
+def random_shake(dice: Dice) -> Tensor:
+    """A path: 1 to 15 px four times out of five, 15 to 40 px else."""
+    return blur.random_path(dice, dice.uniform(1, 15) if dice.chance(0.8) else dice.uniform(15, 40))
+
+
+def random_lens(dice: Dice) -> Tensor:
+    """A disc or an aperture of 5 to 8 blades; radius 0.5 to 8 px, mostly small."""
+    radius = 0.5 + 7.5 * dice.uniform(0, 1) ** 2
+    return blur.lens_kernel(radius, 0 if dice.chance(0.4) else dice.integer(5, 8), dice.uniform(0, math.pi))
+
+
+def random_gaussian(dice: Dice) -> Tensor:
+    """Sigma 0.4 to 4 px, mostly small; as wide as high or down to a third of it."""
+    sigma = 0.4 + 3.6 * dice.uniform(0, 1) ** 2
+    return blur.gaussian_kernel(
+        sigma, 1.0 if dice.chance(0.5) else dice.uniform(0.33, 1), dice.uniform(0, math.pi)
+    )
+
+
+def random_kernels(kind: str, dice: Dice) -> list[Tensor]:
+    """The kernels of one kind that is the same all over the frame."""
+    kernels = []
+    if kind in ("shake", "product", "objects"):
+        kernels.append(blur.shake_kernel(random_shake(dice)))
+    if kind == "lens" or (kind == "product" and dice.chance(0.5)):
+        kernels.append(random_lens(dice))
+    elif kind in ("gaussian", "product"):
+        kernels.append(random_gaussian(dice))
+    return kernels
+
+
+def _blur(scene: Tensor, photos: Photos, kind: str, dice: Dice) -> tuple[Tensor, Tensor]:
+    if kind == "sharp":
+        return scene, scene
+    if kind == "varying":
+        return varying_shake(scene, random_shake(dice), dice), scene
+    kernels = random_kernels(kind, dice)
+    while sum(kernel.shape[0] // 2 for kernel in kernels) > MARGIN:
+        kernels = random_kernels(kind, dice)
+    if kind == "objects":
+        return moving_object(scene, photos, kernels, dice)
+    return blur.convolve(scene, *kernels), scene
+
+
+def varying_shake(scene: Tensor, path: Tensor, dice: Dice) -> Tensor:
+    """A path of the camera together with a roll about a point anywhere in or near the frame: up to 12 px at the crop's corners."""
+    path = path[:: max(1, len(path) // 24)]  # a step of the path may be as long as a pixel or two
+    path = path - path.mean(0)
+    roll = blur.random_path(dice, 1.0)[:, 0]
+    roll = roll[torch.linspace(0, len(roll) - 1, len(path)).long()]
+    size = scene.shape[-1]
+    angles = (roll - roll.mean()) * dice.uniform(2, 12) / (0.7 * size)
+    centre = (dice.uniform(-1, 1) * size / 2, dice.uniform(-1, 1) * size / 2)
+    return blur.shake_with_rotation(scene, path, angles, centre)
+
+
+def moving_object(scene: Tensor, photos: Photos, kernels: list[Tensor], dice: Dice) -> tuple[Tensor, Tensor]:
+    """A soft-edged object from another photo moves over a still scene, or the scene moves behind a still object."""
+    size = scene.shape[-1]
+    other = expose(random_crop([_any(photos, dice)], size, dice), dice)[0]
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 2, indexing="ij")
+    angle, turn, waves = torch.atan2(y, x), dice.uniform(0, 6.28), dice.integer(2, 5)
+    outline = dice.uniform(0.3, 0.8) * (1 + 0.25 * torch.cos(waves * angle + turn))
+    mask = ((outline - torch.hypot(x, y)) * size / 4 + 0.5).clamp(0, 1)[None].to(scene.device)
+    sharp = scene * (1 - mask) + other * mask
+    if dice.chance(0.3):
+        return blur.convolve(scene, *kernels) * (1 - mask) + other * mask, sharp
+    return scene * (1 - blur.convolve(mask, *kernels)) + blur.convolve(other * mask, *kernels), sharp
+
+
+def _video(photos: Photos, size: int, dice: Dice) -> tuple[Tensor, Tensor]:
+    """5 to 13 consecutive frames averaged in linear light; the middle one is sharp."""
+    videos = list(photos.videos.values())
+    frames = videos[dice.integer(0, len(videos) - 1)]
+    count = 2 * dice.integer(2, 6) + 1
+    first = dice.integer(0, len(frames) - count)
+    squares = expose(random_crop(frames[first : first + count], size, dice), dice)
+    return torch.stack(squares).mean(0), squares[count // 2].clone()
+
+
+def finish(linear: Tensor, dice: Dice, *, mild: bool = False) -> Tensor:
+    """From the sensor's light to the file's 8-bit sRGB. mild: noise up to 1 %, quality from 75, no sharpening."""
+    if dice.chance(0.65):
+        sigma = (0.01 if mild else 0.04) * dice.uniform(0, 1) ** 2
+        grain = dice.uniform(0.4, 1.0) if dice.chance(0.5) else 0.0
+        linear = add_noise(linear, sigma, dice, read_share=dice.uniform(0, 0.2), grain=grain)
+    srgb = blur.to_srgb(linear)
+    if not mild and dice.chance(0.25):
+        srgb = sharpen(srgb, dice.uniform(0.2, 1.0), dice.uniform(0.7, 1.5))
+    if dice.chance(0.6):
+        quality = dice.integer(75, 98) if mild else round(98 - 58 * dice.uniform(0, 1) ** 1.5)
+        return jpeg(srgb, quality, subsample=dice.chance(0.6))
+    return (srgb * 255).round() / 255
