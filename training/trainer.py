@@ -21,7 +21,7 @@ SHARD_BYTES = 14_000_000
 """State files stay below 15 MB, so that they pass through narrow doors."""
 
 ERROR_FLOOR = 0.1
-"""Of the loss's weights. A lower one makes so much of sharp photos that the first thousand steps go by without any change: seen at 0.01."""
+"""Of the loss's weights: a sharp photo counts 1.4 times as much as one with a mean error of 0.04."""
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,6 @@ def table(rows: list[Row], unsharp: tuple[float, float]) -> str:
         )
     overall = (
         f"Mean gain over the {cases} blurred cases of the eight groups: {mean_gain(rows):+.2f} dB; PSNR lowered: {lowered} of them "
-        f"({lowered / cases:.1%}). Unsharp masking: amount {unsharp[0]}, sigma {unsharp[1]} px, the best of 16 on these very cases."
+        f"({lowered / cases:.1%}). Unsharp masking: amount {unsharp[0]}, sigma {unsharp[1]} px, the best of 16 on every third of these cases."
     )
     return "\n".join([*lines, "", overall])
