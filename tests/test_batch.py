@@ -136,7 +136,7 @@ def test_what_changed_is_told_honestly() -> None:
 def test_a_photo_that_changes_while_it_is_read_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = save(tmp_path / "a.png")
 
-    def read_slowly(path: Path) -> Photo:
+    def read_slowly(path: Path, **options: object) -> Photo:
         photo = read_photo(path)
         save(path, level=200)
         path.touch()
@@ -173,7 +173,7 @@ def test_whatever_a_photo_provokes_the_others_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_ends_the_run(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(photo: Photo, target: Path) -> tuple[str, ...]:
+    def write(photo: Photo, target: Path, **options: object) -> tuple[str, ...]:
         raise PhotoError("cannot be written") from OSError(code, "full")
 
     monkeypatch.setattr("deblur_cli.batch._loop.write_photo", write)

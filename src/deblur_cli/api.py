@@ -12,11 +12,11 @@ from torch import Tensor
 
 from deblur_cli import stream
 from deblur_cli.device import auto_tile, choose_device, choose_dtype, free_memory, peak_bytes
-from deblur_cli.download import find_installed
+from deblur_cli.download import choose_entry, find_installed
 from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import Encoding, Photo, image_from_photo, photo_from_image
-from deblur_cli.registry import WeightsEntry, find_weights
+from deblur_cli.registry import WeightsEntry
 from deblur_cli.restore import Progress, Region, Restored, region_size, restore_photo, restore_region
 from deblur_cli.tiles import MAX_OVERLAP_SHARE, MIN_TILE, check_tile
 
@@ -216,12 +216,7 @@ def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
                 f"{path}: no such weights file", hint="`deblur download-weights --list` shows what exists."
             )
         return path, None
-    if weights == "auto":
-        entry = find_weights("motion")
-        if not find_installed(entry):
-            entry = find_weights("compact")
-    else:
-        entry = find_weights(weights)
+    entry = choose_entry(weights)
     installed = find_installed(entry)
     if not installed:
         raise WeightsError(

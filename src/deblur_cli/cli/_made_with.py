@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deblur_cli.download import find_installed
-from deblur_cli.registry import find_weights
+from deblur_cli.download import choose_entry
 
 if TYPE_CHECKING:
     from deblur_cli.cli._options import Options
@@ -31,7 +30,5 @@ def _hash_of_weights(weights: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     if "." in weights:
         return weights  # a file that is not there: whoever loads it will say so
-    if weights == "auto":
-        weights = "motion" if find_installed(find_weights("motion")) else "compact"
-    entry = find_weights(weights)
+    entry = choose_entry(weights)
     return entry.sha256[:16] if entry.sha256 else entry.name

@@ -5,11 +5,18 @@ for by `fetch_weights`; looking (`find_installed`) and installing by hand (`inst
 """
 
 from deblur_cli.download._fetch import fetch_weights, install_file
-from deblur_cli.download._installed import Installed, cache_folder, find_installed, hub_cache_folder
+from deblur_cli.download._installed import (
+    Installed,
+    cache_folder,
+    choose_entry,
+    find_installed,
+    hub_cache_folder,
+)
 
 __all__ = [
     "Installed",
     "cache_folder",
+    "choose_entry",
     "fetch_weights",
     "find_installed",
     "hub_cache_folder",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from deblur_cli.errors import WeightsError
-from deblur_cli.registry import BundledSource, HubSource, WeightsEntry
+from deblur_cli.registry import BundledSource, HubSource, WeightsEntry, find_weights
 
 Place = Literal["package", "cache", "Hub cache"]
 
@@ -55,6 +55,13 @@ def hub_cache_folder() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
+
+
+def choose_entry(name: str) -> WeightsEntry:
+    """The entry of that name; auto is motion where it is installed, else compact. UsageError for an unknown name."""
+    if name == "auto":
+        name = "motion" if find_installed(find_weights("motion")) else "compact"
+    return find_weights(name)
 
 
 def find_installed(entry: WeightsEntry, *, rehash: bool = False) -> Installed | None:
