@@ -146,7 +146,7 @@ def _stop(workers: Sequence[_Worker], emit: Emit) -> None:
     try:
         for worker in workers:
             for message in _last_words(worker, deadline):
-                if isinstance(message, Finished):
+                if isinstance(message, Started | Finished):  # its start may not have been heard of either
                     emit(message)
     finally:
         for worker in workers:
