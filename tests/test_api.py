@@ -163,6 +163,8 @@ def test_auto_takes_a_photo_whole_if_it_fits_and_else_in_tiles(
     assert details.tiles > 1
     assert deblurrer._peak_bytes(details.tile_size) <= 0.6 * free_bytes
     assert "GB free" in details.made_with["memory"]
+    shared = Deblurrer(weights(tmp_path), device="cpu", memory_share=0.9).restore(photo).details
+    assert shared.tiles > details.tiles
 
 
 def test_a_tile_that_cannot_fit_is_refused_with_one_that_would(

@@ -37,7 +37,7 @@ class Deblurrer:
     weights: a name from `deblur download-weights --list`, or a .pth, .pt or .safetensors file of a Restormer.
     device: auto, cpu, cuda, cuda:N or mps. precision: auto, fp32 or bf16. tile: auto, 0 for the whole photo, or a size
     in pixels. window: of the attention's statistics in pixels, 0 for the whole tile; by default what the weights were
-    trained with.
+    trained with. memory_share: the part of the device's free memory that is ours, where several processes share it.
     UsageError for a wrong value, WeightsError for weights that cannot be used.
     """
 
@@ -50,10 +50,12 @@ class Deblurrer:
         window: int | None = None,
         *,
         overlap: int | None = None,
+        memory_share: float = 1.0,
     ) -> None:
         self.auto = tile == "auto"
         self.tile, self.overlap = check_tile(0 if tile == "auto" else tile, overlap)
         self._default_overlap = overlap is None
+        self._memory_share = memory_share
         self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
         self.path, entry = find_weights_file(weights)
@@ -88,7 +90,7 @@ class Deblurrer:
         run = _Run(self, progress)
         whole_or_part = restore_photo if region is None else partial(restore_region, region=region)
         size = photo.pixels.shape[:2] if region is None else region_size(region)
-        free_bytes = free_memory(self.device)
+        free_bytes = int(self._memory_share * free_memory(self.device))
         tile = self._tile_for(size, free_bytes)
         while True:
             try:

@@ -174,7 +174,7 @@ def _run(
     emit: Emit,
     wants_preview: "Callable[[Job], bool] | None",
 ) -> None:
-    """Restore the jobs here, or in several processes, each with one of the devices and its part of the threads."""
+    """Restore the jobs here, or in several processes, each with a device and its part of the threads and the memory."""
     from deblur_cli.batch import run_jobs, run_workers
 
     files = file_options(options)
@@ -185,10 +185,8 @@ def _run(
         run_jobs(jobs, process, emit, files=files, wants_preview=wants_preview)
         return
     threads = max(1, (options.threads or os.cpu_count() or 1) // count)
-    one_each = [
-        replace(options, device=devices[number % len(devices)], threads=threads, quiet=True)
-        for number in range(count)
-    ]
+    ours = replace(options, threads=threads, memory_share=len(devices) / max(count, len(devices)), quiet=True)
+    one_each = [replace(ours, device=devices[number % len(devices)]) for number in range(count)]
     makers = [partial(load_worker, options) for options in one_each]
     run_workers(jobs, makers, emit, files=files, wants_preview=wants_preview)
 

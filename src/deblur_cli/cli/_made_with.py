@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 PIXELS = 1
 """Raised when a release makes other pixels of the same options, so that batches are done again."""
 
-NOT_IN_THE_PIXELS = ("weights", "download", "device", "threads", "max_megapixels", "quiet", "verbose")
+NOT_IN_THE_PIXELS = (
+    "weights",
+    "download",
+    "device",
+    "threads",
+    "max_megapixels",
+    "memory_share",
+    "quiet",
+    "verbose",
+)
 """Options that change nothing but rounding; the weights are told by their hash."""
 
 

@@ -72,7 +72,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what each ph
 
 @dataclass(frozen=True)
 class Options:
-    """What every restoring command takes, and `run` alone: a region."""
+    """What every restoring command takes; `run` alone: a region; a worker: its part of the memory."""
 
     weights: str
     download: bool
@@ -89,6 +89,7 @@ class Options:
     quiet: bool
     verbose: bool
     region: str | None = None
+    memory_share: float = 1.0
 
     @classmethod
     def of(cls, context: typer.Context) -> "Options":

@@ -116,7 +116,13 @@ def load_process(options: Options, console: "Console") -> "Process":
     if options.download:
         fetch(find_weights("motion" if options.weights == "auto" else options.weights), console)
     deblurrer = Deblurrer(
-        options.weights, options.device, options.precision, tile, options.window, overlap=options.overlap
+        options.weights,
+        options.device,
+        options.precision,
+        tile,
+        options.window,
+        overlap=options.overlap,
+        memory_share=options.memory_share,
     )
     if options.weights == "auto":
         console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
