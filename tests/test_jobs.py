@@ -1,3 +1,4 @@
+import io
 import os
 import zlib
 from collections.abc import Callable
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deblur_cli.errors import UsageError
-from deblur_cli.jobs import Job, Naming, natural_key, parse_shard, plan_batch, plan_photos
+from deblur_cli.jobs import Job, Naming, natural_key, parse_shard, plan_batch, plan_photos, read_list
 from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
 
 Tree = Callable[..., Path]
@@ -69,6 +70,7 @@ def test_where_results_go(
         (["a.jpg", "sub/a.jpg"], "new/", r"a.jpg and sub/a.jpg would both be written to new/a.jpg"),
         (["a.jpg", "sub/A.jpg"], "new/", r"a.jpg and sub/A.jpg would both be written to new/A.jpg"),
         (["a.jpg"], "b.xyz", "cannot be written as .xyz"),
+        (["a.jpg", "c.png"], "z.jpg", "2 photos cannot go into one file"),
     ],
 )
 def test_outputs_that_do_not_go_with_the_inputs(
@@ -269,3 +271,8 @@ def test_shares_depend_on_names_alone() -> None:
     assert sorted(name for share in shares for name in share) == sorted(names)
     assert all(100 < len(share) < 200 for share in shares)
     assert parse_shard("3/7").takes("sub/1.jpg") == (zlib.crc32(b"sub/1.jpg") % 7 == 2)
+
+
+def test_a_list_with_nul_bytes_says_what_to_do() -> None:
+    with pytest.raises(UsageError, match=r"NUL bytes\n.*add -0"):
+        read_list(io.BytesIO(b"a.png\0b.png\0"))

@@ -151,6 +151,25 @@ def test_a_file_that_is_no_checkpoint_says_so(content: bytes, message: str, tmp_
         load_model(path)
 
 
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.full((6,), torch.nan), torch.zeros(6, dtype=torch.int8), torch.zeros(6, dtype=torch.complex64)],
+)
+def test_numbers_that_are_none_say_so(tensor: torch.Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "odd.pth"
+    torch.save(full_state() | {"encoder_level1.0.norm1.body.weight": tensor}, path)
+    with pytest.raises(WeightsError, match=r"encoder_level1.0.norm1.body.weight holds no finite numbers"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"<!doctype html>"])
+def test_any_file_may_be_called_safetensors(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="not a weights file"):
+        load_model(path)
+
+
 def test_a_cut_checkpoint_says_so(tmp_path: Path) -> None:
     path = tmp_path / "cut.pth"
     torch.save(full_state(), path)

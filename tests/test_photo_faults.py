@@ -221,7 +221,7 @@ def test_what_a_decoder_may_do(outcome: object, words: str, monkeypatch: pytest.
         return outcome
 
     monkeypatch.setattr(imagecodecs, "png_decode", decode)
-    with pytest.raises(PhotoError, match=f"^the input: {words}$"):
+    with pytest.raises(PhotoError, match=f"^standard input: {words}$"):
         read_photo(io.BytesIO(saved("PNG")))
 
 

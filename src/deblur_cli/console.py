@@ -2,10 +2,10 @@
 
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console as RichConsole
 from rich.console import Group, RenderableType
@@ -147,8 +147,8 @@ class Console:
         for note in event.notes:
             self.say(f"  note: {note}")
         if self._verbose:
-            for name, value in event.details.items():
-                self.say(f"  {name}: {value}")
+            for line in _details_in_words(event.details):
+                self.say(f"  {line}")
 
     def _bars(self) -> RenderableType:
         """A bar for each photo at hand, and for a batch one for all, and counts."""
@@ -206,6 +206,14 @@ def _left(seconds: float | None) -> str:
 
 def _last_part(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2]
+
+
+def _details_in_words(details: Mapping[str, Any]) -> Iterator[str]:
+    """What a photo was made with, a line each; sizes as width x height."""
+    h, w = details.get("tile_size", (0, 0))
+    for name, value in {**details, "tile_size": f"{w}x{h}", **details.get("made_with", {})}.items():
+        if name != "made_with":
+            yield f"{name.replace('_', ' ')}: {round(value, 2) if isinstance(value, float) else value}"
 
 
 def printable(text: str) -> str:

@@ -32,6 +32,11 @@ def load_model(path: Path | str, *, device: torch.device | str = "cpu") -> Resto
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     state = _unwrap(path, state)
+    for name, tensor in state.items():
+        if tensor.is_meta or not tensor.is_floating_point() or not tensor.float().isfinite().all():
+            raise WeightsError(
+                f"{path}: {name} holds no finite numbers", hint="The file is damaged; fetch it again."
+            )
     try:
         config = _config_from_json(metadata["config"]) if "config" in metadata else infer_config(state)
         with torch.device("meta"):  # the shapes only: memory holds the weights once
@@ -157,7 +162,7 @@ def _read_pickle(path: Path) -> object:
                 hint="Ask whoever made it for a .safetensors file, or for a state dict saved by torch.save.",
             ) from error
         raise _not_weights(path) from error
-    except (EOFError, RuntimeError, ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
+    except (EOFError, RuntimeError, ValueError, LookupError, safetensors.SafetensorError) as error:
         raise _not_weights(path) from error
 
 

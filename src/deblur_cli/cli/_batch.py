@@ -35,6 +35,7 @@ from deblur_cli.cli._options import (
 )
 from deblur_cli.cli._perform import Emit, perform
 from deblur_cli.cli._restore import file_options, load_process
+from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deblur_cli.batch import Ledger, Process, Todo
@@ -96,6 +97,8 @@ def batch(
     from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
 
     options = Options.of(context)
+    if report_file:
+        check_report(report_file)
     share = parse_shard(shard) if shard else None
     listed = read_list(sys.stdin.buffer, nul=nul) if STANDARD_INPUT in inputs else []
     plan = plan_batch(
@@ -113,6 +116,18 @@ def batch(
         _work_off(
             ledger.sort_out(plan, overwrite=overwrite), ledger, options, workers, report_file, as_json=as_json
         )
+
+
+def check_report(path: Path) -> None:
+    """UsageError for a report that would be written over something that is none: a photo, above all."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            f"--report {path} is no page", hint="It takes the name of a file that ends in .html."
+        )
+    if path.is_file():
+        with path.open("rb") as file:
+            if not file.read(15).lower().startswith(b"<!doctype html>"):
+                raise UsageError(f"--report {path}: exists, and is no page", hint="Give it another name.")
 
 
 def _work_off(

@@ -3,12 +3,15 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deblur_cli.cli._app import app
 from deblur_cli.errors import PhotoError
+
+if TYPE_CHECKING:
+    from deblur_cli.photo import PhotoInfo
 
 
 @app.command(no_args_is_help=True)
@@ -18,14 +21,13 @@ def info(
 ) -> None:
     """Show what is in a photo: format, size, depth, colour profile, orientation, metadata."""
     from deblur_cli.console import Console
-    from deblur_cli.photo import inspect_photo
 
     console = Console()
     rows = []
     failed = False
     for path in photos:
         try:
-            found = inspect_photo(path)
+            found = _inspect(path)
         except PhotoError as error:
             console.error(error)
             failed = True
@@ -48,3 +50,11 @@ def info(
         headers = ["photo", "format", "size", "pixels", "profile", "orientation", "metadata", ""]
         console.show_table(headers, rows, [])
     raise typer.Exit(1 if failed else 0)
+
+
+def _inspect(path: Path) -> "PhotoInfo":
+    from deblur_cli.photo import inspect_photo
+
+    if path.exists() and not path.is_file():  # a pipe would keep us waiting
+        raise PhotoError(f"{path}: is {'a folder' if path.is_dir() else 'no file'}")
+    return inspect_photo(path)

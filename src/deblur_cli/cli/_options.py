@@ -51,7 +51,9 @@ Devices = Annotated[
         "--device", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute; several: cuda:0,cuda:1."
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads to use.", show_default="all")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Processor threads to use.", show_default="all")
+]
 Quality = Annotated[
     int | None,
     typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.", show_default="the input's, at least 92"),

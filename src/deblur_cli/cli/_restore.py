@@ -1,6 +1,7 @@
 """`deblur PHOTO...`, and what it shares with `deblur batch`."""
 
 import difflib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -141,6 +142,10 @@ def file_options(options: Options) -> "FileOptions":
     """How the photos are read and written."""
     from deblur_cli.batch import FileOptions
 
+    if not 0 < options.max_megapixels < math.inf:
+        raise UsageError(
+            f"--max-megapixels {options.max_megapixels} is no limit", hint="It takes a number above 0."
+        )
     return FileOptions(options.max_megapixels, options.quality, options.strip_metadata)
 
 

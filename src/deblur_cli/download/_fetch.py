@@ -109,7 +109,7 @@ def _fetch_from_any(entry: WeightsEntry, say: Say, progress: Progress) -> Instal
         except OSError as error:
             failures.append(f"{url}: {error.filename or cache_folder()}: {error.strerror or error}")
     raise WeightsError(
-        "\n  ".join([f"the weights {entry.name} could not be fetched:", *failures]), hint=_what_to_do(entry)
+        f"the weights {entry.name} could not be fetched", hint="\n".join([*failures, _what_to_do(entry)])
     )
 
 

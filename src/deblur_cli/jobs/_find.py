@@ -94,7 +94,10 @@ def expand(name: str) -> list[str]:
 
 def read_list(stream: BinaryIO, *, nul: bool = False) -> list[str]:
     """The paths on a stream: one a line, or NUL-separated, in whatever encoding the file system has."""
-    lines = stream.read().split(b"\0" if nul else b"\n")
+    data = stream.read()
+    if b"\0" in data and not nul:
+        raise UsageError("the list on standard input holds NUL bytes", hint="If it is NUL-separated, add -0.")
+    lines = data.split(b"\0" if nul else b"\n")
     return [os.fsdecode(line if nul else line.removesuffix(b"\r")) for line in lines if line.strip(b"\r")]
 
 

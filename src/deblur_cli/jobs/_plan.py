@@ -48,7 +48,12 @@ def plan_photos(sources: Sequence[str], naming: Naming) -> Plan:
             f"{output} is a file, but there are {len(sources)} photos", hint="Give a folder: -o FOLDER/"
         )
 
+    if several and output is not None and not naming.into_folder and Path(output).suffix:
+        raise UsageError(f"{len(sources)} photos cannot go into one file", hint="Give a folder: -o FOLDER/")
+
     def target(source: str) -> Path | None:
+        if source != STANDARD_STREAM and Path(source).is_dir():
+            return None  # refused in a moment, and "." has no name to make a target of
         if output == STANDARD_STREAM or (source == STANDARD_STREAM and output is None):
             return None
         if output is None:

@@ -107,6 +107,6 @@ def format_of_name(path: Path) -> str:
         known = " ".join(f.extensions[0] for f in FORMATS.values() if f.becomes == f.name)
         raise UsageError(
             f"{path}: a photo cannot be written as {path.suffix or 'a file without an extension'}",
-            hint=f"Give the target one of these extensions: {known}",
+            hint=f"Give the target one of these extensions: {known}; or end it in / if it is to be a folder.",
         )
     return found.name
