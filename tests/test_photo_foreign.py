@@ -252,7 +252,7 @@ def test_deep_avif_is_read_whole() -> None:
     ],
 )
 def test_unsupported_tiff_says_which(samples: np.ndarray, options: dict[str, object], kind: str) -> None:
-    with pytest.raises(PhotoError, match=f"^the input: {kind} is not supported$"):
+    with pytest.raises(PhotoError, match=f"^standard input: {kind} is not supported$"):
         read_photo(io.BytesIO(tiff(samples, **options)))
 
 
