@@ -104,7 +104,9 @@ def test_deep_jxl_is_read_whole() -> None:
 def test_jxl_above_its_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pylibjxl")
     monkeypatch.setattr(_jxl, "_MAX_PIXELS", 24 * 16 - 1)
-    with pytest.raises(PhotoError, match=r"^standard input: a JPEG XL file of 24x16 pixels is not supported$"):
+    with pytest.raises(
+        PhotoError, match=r"^standard input: a JPEG XL file of 24x16 pixels is not supported$"
+    ):
         read_photo(io.BytesIO(imagecodecs.jpegxl_encode(RGB)))
 
 
