@@ -26,7 +26,7 @@ fix: $(READY)
 	$(BIN)/ruff format
 
 bench: $(READY)
-	$(BIN)/python benchmarks/bench.py
+	GOMP_SPINCOUNT=10000 $(BIN)/python benchmarks/bench.py
 
 soak: $(READY)
 	DEBLUR_FUZZ_FILES=2000 $(BIN)/pytest tests/test_photo_faults.py -k mutated

@@ -7,7 +7,6 @@ of `model.py` in float32 at the same size, in the same run; `x plain` compares w
 
 import argparse
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from deblur_cli.api import find_weights_file
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer, RestormerConfig
 from deblur_cli.stream import layers
+from deblur_cli.stream.windows import Axis
 
 PHOTOS = Path(__file__).parent.parent / "examples"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -41,13 +43,21 @@ class Case:
     size: tuple[int, int]
     precision: str = "bf16"
     window: int = 0
-    engine: str = "stream"  # plain: model.py; whole frames: stream without bands
+    engine: str = "stream"  # a key of LACKS, or plain: model.py
 
+
+LACKS: dict[str, tuple[str, ...]] = {
+    "channels last": ("folding", "fused GELU", "bands"),
+    "+ folding": ("fused GELU", "bands"),
+    "+ fused GELU": ("bands",),
+    "stream": (),  # + bands
+}
+"""The waterfall: which ideas of the engine are switched off, row by row."""
 
 CASES = [
-    *(Case("official", (512, 512), precision, 0, engine) for precision, engine in (
-        ("fp32", "plain"), ("fp32", "whole frames"), ("fp32", "stream"), ("bf16", "whole frames"), ("bf16", "stream")
-    )),
+    Case("official", (512, 512), "fp32", 0, "plain"),
+    *(Case("official", (512, 512), "fp32", 0, engine) for engine in LACKS),
+    *(Case("official", (512, 512), "bf16", 0, engine) for engine in LACKS),
     Case("official", (1024, 1024), "bf16", 384),
     Case("official", (1024, 1024), "fp32", 384),
     Case("official", (720, 1280), "bf16", 0),
@@ -138,9 +148,24 @@ def forward_of(case: Case) -> Callable[[], Tensor]:
     model, photo = model_of(case.weights), photo_of(case.size)
     if case.engine == "plain":
         return lambda: model(photo)
-    if case.engine == "whole frames":
+    lacks = LACKS[case.engine]
+    if "bands" in lacks:
         layers.BAND_NUMBERS["cpu"] = WHOLE_FRAMES
+    if "fused GELU" in lacks:
+        layers.has_fused_gelu = lambda *_: False  # type: ignore[assignment]
+    if "folding" in lacks:
+        layers.Attention.__call__ = unfolded  # type: ignore[method-assign]
     return lambda: stream.run(model, photo, window=case.window, dtype=PRECISIONS[case.precision])
+
+
+def unfolded(self: layers.Attention, x: Tensor, _v: Tensor, _ys: Axis, _xs: Axis) -> None:
+    """The attention in the paper's order: normalised copies of q and k, A v, then the projection. Whole frames only."""
+    heads, c = len(self.temperature), x.shape[-1]
+    for _, _, (qk, values) in self.hidden.bands(x):
+        q, k = rearrange(qk, "h w (two head d) -> two head d (h w)", two=2, head=heads)
+        weights = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT * self.temperature.to(x.dtype)
+        attended = weights.softmax(-1) @ rearrange(values, "h w (head d) -> head d (h w)", head=heads)
+        self.project_out.add(x.view(-1, c), rearrange(attended, "head d n -> n (head d)"))
 
 
 def measure(case: Case, runs: int) -> tuple[float, int]:
@@ -148,8 +173,18 @@ def measure(case: Case, runs: int) -> tuple[float, int]:
     forward = forward_of(case)
     with torch.no_grad():
         times = [timed(forward) for _ in range(runs)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return statistics.median(times), peak * (1 if sys.platform == "darwin" else 1024)
+    return statistics.median(times), peak_memory()
+
+
+def peak_memory() -> int:
+    """Bytes of this process at most so far. (On Linux getrusage would start from the parent's peak.)"""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def timed(forward: Callable[[], Tensor]) -> float:

@@ -18,8 +18,9 @@ __all__ = ["app", "main"]
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit; every error that a user can meet ends as a message and an exit code."""
     raise_on_sigterm()
-    # Before torch is loaded: threads that spin while they wait make a busy computer slow (docs/decisions/0004).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Before torch is loaded: how long its threads spin before they sleep (docs/decisions/0004).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app(sys.argv[1:] if args is None else args, prog_name="deblur")
     except DeblurError as error:

@@ -88,16 +88,21 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
         matrix = matrix if scale is None else scale.detach()[:, None] * matrix
         return Linear(matrix.to(dtype).contiguous(), convert(conv.bias, part))
 
-    def convolution(conv: nn.Module, part: slice = everything) -> Convolution:
+    def convolution(conv: nn.Module, part: slice = everything, *, gelu: bool = False) -> Convolution:
         weight, bias = cast("Tensor", conv.weight), cast("Tensor | None", conv.bias)
         kernel = weight.detach()[part].to(dtype).contiguous(memory_format=torch.channels_last)
-        return Convolution(kernel, convert(bias, part), groups=1 if conv.groups == 1 else len(kernel))
+        return Convolution(kernel, convert(bias, part), 1 if conv.groups == 1 else len(kernel), gelu)
 
-    def hidden(norm: LayerNorm, pointwise: nn.Conv2d, depthwise: nn.Conv2d, split: int) -> Hidden:
+    def hidden(
+        norm: LayerNorm, pointwise: nn.Conv2d, depthwise: nn.Conv2d, split: int, *, gelu: bool = False
+    ) -> Hidden:
         weight, bias = cast("Tensor", norm.body.weight), cast("Tensor | None", norm.body.bias)
         parts = [
-            (linear(pointwise, part, weight if bias is None else None), convolution(depthwise, part))
-            for part in (slice(split), slice(split, None))
+            (
+                linear(pointwise, part, weight if bias is None else None),
+                convolution(depthwise, part, gelu=first),
+            )
+            for part, first in ((slice(split), gelu), (slice(split, None), False))
         ]
         return Hidden(Norm(weight.detach().to(dtype), convert(bias)), parts)
 
@@ -107,7 +112,7 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
         return Attention(parts, mdta.temperature.detach().float(), linear(mdta.project_out))
 
     def feed_forward(norm: LayerNorm, gdfn: GDFN) -> FeedForward:
-        parts = hidden(norm, gdfn.project_in, gdfn.dwconv, gdfn.project_out.in_channels)
+        parts = hidden(norm, gdfn.project_in, gdfn.dwconv, gdfn.project_out.in_channels, gelu=True)
         return FeedForward(parts, linear(gdfn.project_out))
 
     def stage(*blocks: nn.Sequential) -> Stage:

@@ -5,6 +5,7 @@ Axes: h and w pixels, c channels (d of one head), y and x cells or windows of a 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -56,19 +57,43 @@ class Linear:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A 3x3 convolution of a frame (h, w, c), dense or (groups = c) depthwise."""
+    """A 3x3 convolution of a frame (h, w, c), dense or (groups = c) depthwise, with or without GELU after it."""
 
     kernel: Tensor
     bias: Tensor | None
     groups: int
+    gelu: bool = False
 
     def __call__(self, x: Tensor, pad_rows: int = 1) -> Tensor:
         """(h + 2 - 2 pad_rows, w, c) -> (h, w, c'), zeros around."""
-        frames = x[None].permute(
-            0, 3, 1, 2
-        )  # [None] last would give strides torch does not see as channels last
-        frames = F.conv2d(frames, self.kernel, self.bias, padding=(pad_rows, 1), groups=self.groups)
+        # With [None] last the strides would not be seen as channels last.
+        frames = x[None].permute(0, 3, 1, 2)
+        padding = (pad_rows, 1)
+        if self.gelu and has_fused_gelu(x.device.type, x.dtype):
+            arguments = (frames, self.kernel, self.bias, padding, (1, 1), (1, 1), self.groups)
+            frames = torch.ops.mkldnn._convolution_pointwise(*arguments, "gelu", [], "none")  # noqa: SLF001
+        else:
+            frames = F.conv2d(frames, self.kernel, self.bias, padding=padding, groups=self.groups)
+            frames = F.gelu(frames) if self.gelu else frames
         return frames.permute(0, 2, 3, 1)[0]
+
+
+@cache
+def has_fused_gelu(device: str, dtype: torch.dtype) -> bool:
+    """Whether torch offers oneDNN's convolution with GELU at its end: half the time of a pass of its own.
+
+    It is what torch.compile uses, but no public function; so it is tried on one pixel before it is trusted.
+    """
+    if device != "cpu":
+        return False
+    one = torch.ones(1, 1, 1, 1, dtype=dtype)
+    try:
+        result = torch.ops.mkldnn._convolution_pointwise(  # noqa: SLF001
+            one, one, None, (0, 0), (1, 1), (1, 1), 1, "gelu", [], "none"
+        )
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return torch.allclose(result.float(), F.gelu(one.float()), atol=1e-2)
 
 
 @dataclass(frozen=True)
@@ -81,35 +106,34 @@ class Hidden:
     norm: Norm
     parts: list[tuple[Linear, Convolution]]
 
-    def bands(self, x: Tensor, spans: list[Span]) -> Iterator[tuple[int, int, int, list[Tensor]]]:
-        """Frame (h, w, c) -> (index of the span, first row, end row, parts (rows, w, c')), no band across spans.
+    def bands(self, x: Tensor) -> Iterator[tuple[int, int, list[Tensor]]]:
+        """Frame (h, w, c) -> (first row, end row, parts (rows, w, c')), band after band.
 
         The two rows of the wide layer that the next band needs again are kept, so nothing is computed twice;
         and a row of x before `end` is not read again, so the caller may overwrite it.
         """
         h, w, c = x.shape
         widths = [linear.matrix.shape[1] for linear, _ in self.parts]
-        rows = max(1, BAND_NUMBERS[x.device.type] // (w * sum(widths)))
-        buffers = [x.new_empty(min(rows, h) + 2, w, width) for width in widths]  # rows first - 1 to end
+        rows = min(h, max(1, BAND_NUMBERS[x.device.type] // (w * sum(widths))))
+        buffers = [x.new_empty(rows + 2, w, width) for width in widths]  # rows first - 1 to end
         kept = 0
-        for index, (start, stop) in enumerate(spans):
-            for first in range(start, stop, rows):
-                end = min(first + rows, stop)
-                fresh, last = (first + 1 if first else 0), min(end + 1, h)  # rows not yet in the buffers
-                normed = self.norm(x[fresh:last]).reshape(-1, c)
-                outputs = []
-                for buffer, (linear, depthwise) in zip(buffers, self.parts, strict=True):
-                    if first:
-                        buffer[0].copy_(buffer[kept])
-                        buffer[1].copy_(buffer[kept + 1])
-                    else:
-                        buffer[0].zero_()
-                    linear.write(buffer[fresh - first + 1 : last - first + 1].flatten(0, 1), normed)
-                    if end == h:
-                        buffer[h - first + 1].zero_()
-                    outputs.append(depthwise(buffer[: end - first + 2], pad_rows=0))
-                kept = end - first
-                yield index, first, end, outputs
+        for first in range(0, h, rows):
+            end = min(first + rows, h)
+            fresh, last = (first + 1 if first else 0), min(end + 1, h)  # rows not yet in the buffers
+            normed = self.norm(x[fresh:last]).reshape(-1, c)
+            outputs = []
+            for buffer, (linear, depthwise) in zip(buffers, self.parts, strict=True):
+                if first:
+                    buffer[0].copy_(buffer[kept])
+                    buffer[1].copy_(buffer[kept + 1])
+                else:
+                    buffer[0].zero_()
+                linear.write(buffer[fresh - first + 1 : last - first + 1].flatten(0, 1), normed)
+                if end == h:
+                    buffer[h - first + 1].zero_()
+                outputs.append(depthwise(buffer[: end - first + 2], pad_rows=0))
+            kept = end - first
+            yield first, end, outputs
 
 
 @dataclass(frozen=True)
@@ -122,34 +146,45 @@ class Attention:
 
     def __call__(self, x: Tensor, v: Tensor, ys: Axis, xs: Axis) -> None:
         """x += attention(x), for a frame (h, w, c). v: room for the values, of the shape of x."""
-        weights = self.weights(*self.statistics(x, v, ys, xs), ys, xs)
+        cells = {
+            (i, j): cell_of(v, rows, columns)
+            for i, rows in enumerate(ys.cells)
+            for j, columns in enumerate(xs.cells)
+        }
+        weights = self.weights(*self.statistics(x, cells, ys, xs), ys, xs)
         project = rearrange(self.project_out.matrix.float(), "(h d) c -> h d c", h=len(self.temperature))
-        for i, (top, bottom) in enumerate(ys.cells):
-            for j, (left, right) in enumerate(xs.cells):
-                folded = rearrange(weights[i, j].mT @ project, "head d c -> (head d) c").to(x.dtype)
-                cell, values = x[top:bottom, left:right], v[top:bottom, left:right]
-                if cell.is_contiguous():
-                    cell.flatten(0, 1).addmm_(values.flatten(0, 1), folded)
-                else:
-                    cell += values @ folded
+        folded = (weights.mT @ project).flatten(2, 3).to(x.dtype)
+        for (i, j), values in cells.items():
+            cell = x[slice(*ys.cells[i]), slice(*xs.cells[j])]
+            if cell.is_contiguous():
+                cell.flatten(0, 1).addmm_(values.flatten(0, 1), folded[i, j])
+            else:
+                cell += (values.flatten(0, 1) @ folded[i, j]).view(cell.shape)
         if self.project_out.bias is not None:
             x += self.project_out.bias
 
-    def statistics(self, x: Tensor, v: Tensor, ys: Axis, xs: Axis) -> tuple[Tensor, Tensor]:
-        """Per cell, in float32: Gram matrices q k^T (y, x, head, d, d), squared norms of q and k (y, x, 2 c); fills v."""
+    def statistics(
+        self, x: Tensor, cells: dict[tuple[int, int], Tensor], ys: Axis, xs: Axis
+    ) -> tuple[Tensor, Tensor]:
+        """Per cell, in float32: Gram matrices q k^T (y, x, head, d, d), squared norms of q and k (y, x, 2 c).
+
+        cells: room for the values of each, filled here.
+        """
         c, heads = x.shape[-1], len(self.temperature)
         gram = x.new_zeros(len(ys.cells), len(xs.cells), heads, c // heads, c // heads, dtype=torch.float32)
         squares = x.new_zeros(len(ys.cells), len(xs.cells), 2 * c, dtype=torch.float32)
-        for j, (left, right) in enumerate(xs.cells):
-            halo = min(left, 1)  # a column each side for the depthwise convolution, where there is one
-            inside = slice(halo, halo + right - left)
-            for i, top, bottom, (qk, values) in self.hidden.bands(x[:, left - halo : right + 1], ys.cells):
-                v[top:bottom, left:right] = values[:, inside]
-                pixels = qk[:, inside].reshape(-1, 2 * c)
-                squares[i, j] += pixels.square().sum(0)
-                q, k = pixels.view(-1, 2, heads, c // heads).unbind(1)
-                for head in range(heads):
-                    gram[i, j, head] += q[:, head].mT @ k[:, head]
+        for top, bottom, (qk, v) in self.hidden.bands(x):
+            for i, (start, stop) in enumerate(ys.cells):
+                first, end = max(start, top), min(stop, bottom)
+                if first >= end:
+                    continue
+                rows = slice(first - top, end - top)
+                for j, (left, right) in enumerate(xs.cells):
+                    cells[i, j][first - start : end - start] = v[rows, left:right]
+                    cell = qk[rows, left:right].contiguous()
+                    gram[i, j] += gram_of(cell.view(-1, 2 * c), heads)
+                    # By rows first: torch shares those out among threads, and sums along memory twice as fast.
+                    squares[i, j] += cell.square().sum(1).float().sum(0)
         return gram, squares
 
     def weights(self, gram: Tensor, squares: Tensor, ys: Axis, xs: Axis) -> Tensor:
@@ -163,15 +198,34 @@ class Attention:
         return torch.einsum("ay,bx,abhqk->yxhqk", ys.shares, xs.shares, weights)
 
 
+def gram_of(qk: Tensor, heads: int) -> Tensor:
+    """q k^T of every head (head, d, d), from pixels (n, 2 head d): q and k side by side."""
+    if qk.dtype == torch.float32:
+        pair = rearrange(qk, "n (two head d) -> two head n d", two=2, head=heads)
+        return pair[0].mT @ pair[1]
+    # Where products are quick, a single one over all heads, of which the diagonal is used, is quicker than one for each.
+    q, k = qk.chunk(2, 1)
+    return rearrange(q.mT @ k, "(a q) (b k) -> a b q k", a=heads, b=heads).diagonal().permute(2, 0, 1)
+
+
+def cell_of(frame: Tensor, ys: Span, xs: Span) -> Tensor:
+    """A dense (rows, columns, c) piece of the memory of a dense frame (h, w, c); the pieces of all cells fill it."""
+    (top, bottom), (left, right) = ys, xs
+    w, c = frame.shape[1:]
+    start = (top * w + (bottom - top) * left) * c
+    rows, columns = bottom - top, right - left
+    return frame.flatten()[start : start + rows * columns * c].view(rows, columns, c)
+
+
 @dataclass(frozen=True)
 class FeedForward:
     """GDFN (section 3.2)."""
 
-    hidden: Hidden  # parts: gate, value
+    hidden: Hidden  # parts: gate with its GELU, value
     project_out: Linear
 
     def __call__(self, x: Tensor) -> None:
         """x += feed_forward(x), for a frame (h, w, c)."""
-        for _, top, bottom, (gate, value) in self.hidden.bands(x, [(0, len(x))]):
-            gated = F.gelu(gate).mul_(value)
-            self.project_out.add(x[top:bottom].flatten(0, 1), gated.reshape(-1, gated.shape[-1]))
+        for top, bottom, (gate, value) in self.hidden.bands(x):
+            gate *= value
+            self.project_out.add(x[top:bottom].flatten(0, 1), gate.flatten(0, 1))
