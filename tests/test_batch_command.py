@@ -216,6 +216,9 @@ def test_a_dry_run_shows_the_plan_and_leaves_no_trace(batch: Batch) -> None:
         ["to", "do:", "2,", "done", "before:", "0,", "refused:", "0"],
         ["passed", "over:", "1", "(not", "a", "photo)"],
     ]
+    told = batch("in", "-o", "out", "--dry-run", "--json").out.splitlines()
+    assert json.loads(told[0]) == {"photo": "in/a.png", "result": "out/a.png", "why": "new"}
+    assert len(told) == 2
     assert not Path("out").exists()
 
 

@@ -39,10 +39,8 @@ def deblur(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: str) -> Outcome:
-        old = signal.getsignal(signal.SIGTERM)
         with pytest.raises(SystemExit) as end:
             main(list(arguments))
-        signal.signal(signal.SIGTERM, old)
         captured = capfd.readouterr()
         assert "Traceback" not in captured.err
         return Outcome(int(end.value.code or 0), captured.out, captured.err)
@@ -422,3 +420,82 @@ def test_a_read_only_target_fails_cleanly(deblur: Deblur, tiny: str, tmp_path: P
         assert "Read-only file system" in outcome.err
     finally:
         subprocess.run(["umount", mount], check=True)
+
+
+def test_an_interrupt_while_libraries_are_imported_is_quiet(tmp_path: Path) -> None:
+    for delay_s in (0.08, 0.15, 0.3, 0.6, 1.2):
+        process = subprocess.Popen([SCRIPT, "a.png"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        if process.returncode == -signal.SIGINT:  # before the first line of ours
+            continue
+        assert process.returncode in (1, 130)  # 1: it had found already that there is no such file
+        assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("info a.png >/dev/full", 1, "error: standard output: No space left on device"),
+        ("--help >/dev/full", 1, "error: standard output: No space left on device"),
+        ("info a.png >&-", 1, "error: standard output: Bad file descriptor"),
+        ("- -o b.png --weights WEIGHTS <&-", 1, "the file is empty"),
+        ("a.png -o - --weights WEIGHTS >&-", 1, "cannot be written: Bad file descriptor"),
+        ("info a.png", 1, "error: the folder you are in cannot be used"),
+    ],
+)
+def test_a_closed_or_full_stream_is_an_error_in_words(
+    command: str, code: int, message: str, tiny: str, tmp_path: Path
+) -> None:
+    photo(str(tmp_path / "a.png"))
+    leave = "mkdir gone && cd gone && rmdir ../gone && " if "folder" in message else ""
+    result = subprocess.run(
+        f"{leave}{SCRIPT} {command.replace('WEIGHTS', tiny)}",
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, message in result.stderr) == (code, True), result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Exception ignored" not in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("place", ["2>/dev/full", "2>&-"])
+def test_messages_that_cannot_be_printed_cost_no_photo(place: str, tiny: str, tmp_path: Path) -> None:
+    photo(str(tmp_path / "a.png"))
+    command = f"{SCRIPT} a.png --weights {tiny} --verbose {place}"
+    assert subprocess.run(command, shell=True, cwd=tmp_path, check=False).returncode == 0
+    assert names(tmp_path) == ["a.png", "a_sharp.png"]
+
+
+def test_of_two_processes_with_one_new_target_the_second_is_refused(tiny: str, tmp_path: Path) -> None:
+    colours = ("red", "blue")
+    for colour in colours:
+        Image.new("RGB", (64, 64), colour).save(tmp_path / f"{colour}.png")
+    commands = [[SCRIPT, f"{colour}.png", "-o", "one.png", "--weights", tiny] for colour in colours]
+    both = [
+        subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for command in commands
+    ]
+    errors = [process.communicate(timeout=60)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1]
+    assert any("exists already" in err for err in errors)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a.png", "-o", ""), "--output is empty"),
+        (("batch", ".", "-o", ""), "--output is empty"),
+        (("batch", ".", "-o", "-"), "a batch cannot go to standard output"),
+        (("",), "the name of a photo is empty"),
+    ],
+)
+def test_empty_and_impossible_names(deblur: Deblur, arguments: tuple[str, ...], message: str) -> None:
+    photo("a.png")
+    outcome = deblur(*arguments)
+    assert (outcome.code, message in outcome.err) == (2, True), outcome.err

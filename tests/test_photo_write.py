@@ -33,6 +33,24 @@ def test_a_stream_gets_the_format_of_the_input_or_the_one_asked_for() -> None:
         assert read_photo(stream).encoding.format == expected
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_without_overwrite_the_target_must_be_new(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+
+        def refuse(*_: object) -> None:
+            raise OSError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    write_photo(PHOTO, tmp_path / "a.png", overwrite=False)
+    before = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(PhotoError, match=r"a\.png: cannot be written: it exists already"):
+        write_photo(PHOTO, tmp_path / "a.png", overwrite=False)
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_a_new_file_gets_the_mode_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

@@ -174,6 +174,19 @@ def test_a_region_fades_into_the_photo_but_not_at_the_photos_own_border() -> Non
     assert columns[0] == columns[20] > columns[-1] > 1000
 
 
+def test_the_change_of_a_region_is_that_of_the_region_alone() -> None:
+    photo = photo_of(np.full((200, 200, 3), 100, np.uint8))
+    details = restore_region(photo, (20, 20, 160, 160), lambda tile: tile + 0.2, tile=0, overlap=0).details
+    assert 0.8 * 51 < details.rms_change < 51  # 0.2 in 8-bit levels, less where it fades
+
+
+def test_samples_that_are_no_numbers_are_not_blamed_on_the_network() -> None:
+    pixels = np.full((64, 64, 3), 0.5, np.float32)
+    pixels[3, 4, 1] = np.nan
+    with pytest.raises(PhotoError, match="no numbers"):
+        restore_photo(photo_of(pixels), identity, tile=0, overlap=0)
+
+
 def test_a_region_of_a_transparent_photo_keeps_alpha() -> None:
     alpha = random_pixels(64, 64, 1, np.uint8)[..., 0]
     photo = photo_of(random_pixels(64, 64, 3, np.uint8), alpha)

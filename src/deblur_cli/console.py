@@ -3,7 +3,7 @@
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -61,13 +61,13 @@ class Console:
     def say(self, message: str) -> None:
         """A line for the user, unless quiet."""
         if not self._quiet:
-            self._rich.print(escape(printable(message)))
+            self._print(escape(printable(message)))
 
     def error(self, error: DeblurError) -> None:
         """An error and, below it, what to do about it."""
-        self._rich.print(f"[bold red]error:[/] {escape(printable(error.message))}")
+        self._print(f"[bold red]error:[/] {escape(printable(error.message))}")
         for line in error.hint.splitlines():
-            self._rich.print(f"       {escape(printable(line))}")
+            self._print(f"       {escape(printable(line))}")
 
     @contextmanager
     def transfer(self, what: str) -> Iterator[Callable[[int, int], None]]:
@@ -131,7 +131,7 @@ class Console:
         if self._quiet:
             return
         target = "standard output" if event.job.target is None else event.job.target
-        self._rich.print(
+        self._print(
             Text.assemble(
                 ("✓ " if self._rich.is_terminal else "", "green"),
                 printable(event.job.name),
@@ -149,6 +149,10 @@ class Console:
         if self._verbose:
             for line in _details_in_words(event.details):
                 self.say(f"  {line}")
+
+    def _print(self, content: RenderableType) -> None:
+        with suppress(OSError):  # standard error that is full or gone must not cost a photo
+            self._rich.print(content)
 
     def _bars(self) -> RenderableType:
         """A bar for each photo at hand, and for a batch one for all, and counts."""

@@ -70,6 +70,10 @@ def restore_photo(
     """
     check_strength(strength)
     image = to_tensor(fill_transparent(photo).pixels, photo.peak)
+    if not torch.isfinite(image).all():
+        raise PhotoError(
+            "some of its samples are no numbers (NaN) or infinite", hint="Save it again without them."
+        )
     h, w = image.shape[-2:]
     padded = pad_to_unit(image)
     plan = plan_tiles((padded.shape[-2], padded.shape[-1]), tile, overlap)
@@ -89,13 +93,14 @@ def restore_photo(
     pixels = to_pixels(restored, photo.pixels, photo.peak)
     if photo.alpha is not None:  # what nobody can see stays as it was
         pixels = np.where(photo.alpha[..., None] == 0, photo.pixels, pixels)
+    rms_change, gradient_gain = _change(image, restored)
     details = Details(
         tile_size=plan.tile_size,
         tiles=len(plan),
         overlap=overlap if len(plan) > 1 else 0,
         strength=strength,
-        rms_change=_rms(restored.clamp(0, 1) - image.clamp(0, 1)) * 255,
-        gradient_gain=(_gradient_energy(restored) + 1e-9) / (_gradient_energy(image) + 1e-9),
+        rms_change=rms_change,
+        gradient_gain=gradient_gain,
     )
     return Restored(replace(photo, pixels=pixels), details)
 
@@ -125,7 +130,10 @@ def restore_region(photo: Photo, region: Region, predict: Predict, **options: An
     blended = old + fade * (new.astype(np.float32) - old)
     pixels = photo.pixels.copy()
     pixels[y : y + h, x : x + w] = blended if pixels.dtype == np.float32 else np.rint(blended)
-    return replace(restored, photo=replace(photo, pixels=pixels))
+    region_after = pixels[y : y + h, x : x + w]
+    rms_change, gradient_gain = _change(to_tensor(old, photo.peak), to_tensor(region_after, photo.peak))
+    details = replace(restored.details, rms_change=rms_change, gradient_gain=gradient_gain)
+    return Restored(replace(photo, pixels=pixels), details)
 
 
 def region_size(region: Region) -> tuple[int, int]:
@@ -175,8 +183,11 @@ def pad_to_unit(image: Tensor) -> Tensor:
     return image
 
 
-def _rms(difference: Tensor) -> float:
-    return float(difference.square().mean().sqrt())
+def _change(before: Tensor, after: Tensor) -> tuple[float, float]:
+    """The rms_change and gradient_gain of `Details`, of two photos (1, c, h, w)."""
+    difference = after.clamp(0, 1) - before.clamp(0, 1)
+    gain = (_gradient_energy(after) + 1e-9) / (_gradient_energy(before) + 1e-9)
+    return 255 * float(difference.square().mean().sqrt()), gain
 
 
 def _gradient_energy(image: Tensor) -> float:

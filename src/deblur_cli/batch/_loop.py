@@ -46,6 +46,7 @@ class FileOptions:
     max_megapixels: float = 200
     quality: int | None = None
     strip_metadata: bool = False
+    overwrite: bool = True
 
 
 DEFAULT_FILES = FileOptions()
@@ -198,9 +199,8 @@ class _Writer:
 def _read(job: Job, files: FileOptions) -> _Read | PhotoError:
     try:
         if job.source is None:
-            return _Read(
-                read_photo(io.BytesIO(sys.stdin.buffer.read()), max_megapixels=files.max_megapixels), None
-            )
+            data = io.BytesIO(sys.stdin.buffer.read())
+            return _Read(read_photo(data, max_megapixels=files.max_megapixels), None)
         before = _stamp(job.source)
         photo = read_photo(job.source, max_megapixels=files.max_megapixels)
         if before is None or _stamp(job.source) != before:
@@ -231,7 +231,13 @@ def _write(job: Job, photo: Photo, files: FileOptions) -> tuple[str, ...]:
                 f"{job.target.parent}: the folder cannot be made: {error.strerror}",
                 hint="Choose another -o.",
             ) from error
-    notes = write_photo(photo, target, quality=files.quality, strip_metadata=files.strip_metadata)
+    notes = write_photo(
+        photo,
+        target,
+        quality=files.quality,
+        strip_metadata=files.strip_metadata,
+        overwrite=files.overwrite,
+    )
     if job.target is None:
         sys.stdout.buffer.flush()
     return notes

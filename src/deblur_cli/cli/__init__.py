@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from deblur_cli.cli import _batch, _evaluate, _info, _restore, _weights  # noqa: F401  (importing a module of commands registers them)
 from deblur_cli.cli._app import app
-from deblur_cli.cli._signals import Terminated, raise_on_sigterm
+from deblur_cli.cli._streams import give_up_unwritable, reopen_closed
 from deblur_cli.errors import DeblurError
 
 __all__ = ["app", "main"]
@@ -17,18 +17,40 @@ __all__ = ["app", "main"]
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit; every error that a user can meet ends as a message and an exit code."""
-    raise_on_sigterm()
+    reopen_closed()
     # Before torch is loaded: how long its threads spin before they sleep (docs/decisions/0004).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        app(sys.argv[1:] if args is None else args, prog_name="deblur")
+        _check_current_folder()
+        try:
+            app(sys.argv[1:] if args is None else args, prog_name="deblur")
+        finally:
+            sys.stdout.flush()
     except DeblurError as error:
-        from deblur_cli.console import Console
-        from deblur_cli.report import exit_code_of
+        code = _tell(error)
+    except OSError as error:
+        code = _tell(DeblurError(f"{error.filename or 'standard output'}: {error.strerror or error}"))
+    else:
+        code = 0
+    finally:
+        give_up_unwritable()
+    sys.exit(code)
 
-        Console().error(error)
-        sys.exit(exit_code_of(error))
-    except Terminated:
-        sys.exit(143)
-    sys.exit()
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109  pathlib is not loaded for this
+    except OSError as error:
+        raise DeblurError(
+            f"the folder you are in cannot be used: {error.strerror}", hint="cd to another and run again."
+        ) from error
+
+
+def _tell(error: DeblurError) -> int:
+    """Show an error; its exit code."""
+    from deblur_cli.console import Console
+    from deblur_cli.report import exit_code_of
+
+    Console().error(error)
+    return exit_code_of(error)

@@ -111,7 +111,7 @@ def batch(
     )
     ledger = Ledger(plan.jobs, made_with(options), str(share or "").replace("/", "-of-"))
     if dry_run:
-        _show(ledger.read().sort_out(plan, overwrite=overwrite))
+        _show(ledger.read().sort_out(plan, overwrite=overwrite), as_json=as_json)
     with ledger:
         _work_off(
             ledger.sort_out(plan, overwrite=overwrite), ledger, options, workers, report_file, as_json=as_json
@@ -213,8 +213,8 @@ def load_worker(options: Options) -> "Process":
     return load_process(options, Console(quiet=True))
 
 
-def _show(todo: "Todo") -> NoReturn:
-    """The plan as a table."""
+def _show(todo: "Todo", *, as_json: bool) -> NoReturn:
+    """The plan as a table, or as JSON with a line for each photo."""
     from deblur_cli.console import Console
 
     rows = [[job.name, str(job.target), reason] for job, reason in todo.reasons.items()]
@@ -223,5 +223,10 @@ def _show(todo: "Todo") -> NoReturn:
     ]
     notes = [f"to do: {len(todo.reasons)}, done before: {len(todo.done)}, refused: {len(todo.plan.refused)}"]
     notes += [f"passed over: {count} ({reason})" for reason, count in todo.plan.passed_over.items()]
-    Console().show_table(["photo", "result", "why"], rows, notes)
+    headers = ["photo", "result", "why"]
+    if as_json:
+        for row in rows:
+            print(json.dumps(dict(zip(headers, row, strict=True))))  # noqa: T201  it is the command's result
+    else:
+        Console().show_table(headers, rows, notes)
     raise typer.Exit(1 if todo.plan.refused else 0)

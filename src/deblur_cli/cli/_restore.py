@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -78,10 +79,10 @@ def run(
 
     _refuse_unknown_command(photos[0])
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
-    restore_all(plan_photos(photos, naming), Options.of(context))
+    restore_all(plan_photos(photos, naming), Options.of(context), overwrite=overwrite)
 
 
-def restore_all(plan: "Plan", options: Options) -> NoReturn:
+def restore_all(plan: "Plan", options: Options, *, overwrite: bool) -> NoReturn:
     """Do the planned jobs, show them, and end with the run's exit code."""
     from deblur_cli.batch import run_jobs
     from deblur_cli.console import Console
@@ -92,7 +93,8 @@ def restore_all(plan: "Plan", options: Options) -> NoReturn:
 
     def work(emit: "Emit") -> None:
         if plan.jobs:
-            run_jobs(plan.jobs, load_process(options, console), emit, files=file_options(options))
+            files = replace(file_options(options), overwrite=overwrite)
+            run_jobs(plan.jobs, load_process(options, console), emit, files=files)
 
     stopped = perform(work, plan.refused, (report.add, console.draw), console)
     if stopped or len(plan.jobs) + len(plan.refused) != 1:
@@ -102,7 +104,10 @@ def restore_all(plan: "Plan", options: Options) -> NoReturn:
 
 def load_process(options: Options, console: "Console") -> "Process":
     """The network, ready for `run_jobs`."""
-    import torch
+    region = None if options.region is None else parse_region(options.region)
+    tile = parse_tile(options.tile)
+
+    import torch  # after what needs no torch: its import takes a second or two
 
     from deblur_cli.api import Deblurrer
     from deblur_cli.cli._weights import fetch
@@ -110,8 +115,6 @@ def load_process(options: Options, console: "Console") -> "Process":
     from deblur_cli.restore import check_strength
 
     check_strength(options.strength)
-    region = parse_region(options.region) if options.region else None
-    tile = parse_tile(options.tile)
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.download:

@@ -15,11 +15,6 @@ class Terminated(BaseException):
     """The process was asked to end."""
 
 
-def raise_on_sigterm() -> None:
-    """From now on SIGTERM raises `Terminated` in the main thread."""
-    signal.signal(signal.SIGTERM, _stop)
-
-
 @contextmanager
 def second_signal_leaves() -> Iterator[None]:
     """Inside, the first Ctrl-C or SIGTERM raises, and the second ends the process without any cleanup."""

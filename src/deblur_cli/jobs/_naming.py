@@ -30,7 +30,9 @@ class Naming:
     check_target: Callable[[Path], object]
 
     def check(self) -> None:
-        """UsageError if the suffix cannot be part of a file name, or would put results onto their inputs."""
+        """UsageError for no output at all, and for a suffix that no file name can have or that would put results onto their inputs."""
+        if self.output == "":
+            raise UsageError("--output is empty", hint="Give it a file or a folder.")
         if not self.suffix or any(separator in self.suffix for separator in "/\\\0"):
             raise UsageError(
                 f"--suffix {self.suffix!r} cannot be used",

@@ -40,6 +40,8 @@ class Plan:
 def plan_photos(sources: Sequence[str], naming: Naming) -> Plan:
     """Photos named one by one -> jobs. UsageError where output and inputs do not go together."""
     naming.check()
+    if "" in sources:
+        raise UsageError("the name of a photo is empty", hint="Name a file, or - for standard input.")
     output, several = naming.output, len(sources) > 1
     if several and output == STANDARD_STREAM:
         raise UsageError("several photos cannot go to standard output", hint="Give a folder: -o FOLDER/")

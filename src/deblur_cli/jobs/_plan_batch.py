@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 from deblur_cli.errors import UsageError
 from deblur_cli.jobs._find import Search, expand, identity
-from deblur_cli.jobs._naming import Naming, folded
+from deblur_cli.jobs._naming import STANDARD_STREAM, Naming, folded
 from deblur_cli.jobs._plan import Job, Plan, checked
 from deblur_cli.jobs._shard import Shard
 
@@ -38,6 +38,8 @@ def plan_batch(
     A target that exists is no problem here: the journal decides.
     """
     naming.check()
+    if naming.output == STANDARD_STREAM:
+        raise UsageError("a batch cannot go to standard output", hint="Give a folder: -o FOLDER")
     output = None if naming.output is None else Path(naming.output)
     if output is not None and output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file, but a batch writes into a folder")

@@ -11,19 +11,19 @@ TEMPORARY_SUFFIX = ".deblur-tmp"
 """Temporary files are named .NAME.XXXXXXXX.deblur-tmp; a long NAME is cut so that they fit in 255 bytes."""
 
 
-def replace_file(target: Path, data: bytes) -> None:
+def replace_file(target: Path, data: bytes, *, overwrite: bool = True) -> None:
     """Make `data` the content of `target`, or raise PhotoError and leave everything as it was.
 
     A new file gets the mode that the umask allows, an overwritten one keeps its mode; a link stays a link and
-    the file it points to is replaced.
+    the file it points to is replaced. Without `overwrite` the target must be new, even if another process makes it now.
     """
     try:
-        _replace(Path(os.path.realpath(target)), data)
+        _replace(Path(os.path.realpath(target)), data, overwrite)
     except OSError as error:
         raise PhotoError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
-def _replace(target: Path, data: bytes) -> None:
+def _replace(target: Path, data: bytes, overwrite: bool) -> None:
     mode = None
     if target.is_dir():
         raise IsADirectoryError(None, "it is a folder")
@@ -41,10 +41,25 @@ def _replace(target: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         if mode is not None:
             temporary.chmod(mode)
-        temporary.replace(target)
+        if overwrite:
+            temporary.replace(target)
+        else:
+            _name(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(target.parent)
+
+
+def _name(temporary: Path, target: Path) -> None:
+    """Give the file its name; FileExistsError if that is taken, which a plain renaming would not notice."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise FileExistsError(None, "it exists already") from None
+    except OSError as error:  # a file system without second names for a file
+        if target.exists():
+            raise FileExistsError(None, "it exists already") from error
+        temporary.replace(target)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -31,12 +31,14 @@ def write_photo(
     format: str | None = None,  # noqa: A002  as in Pillow's save
     quality: int | None = None,
     strip_metadata: bool = False,
+    overwrite: bool = True,
 ) -> tuple[str, ...]:
     """Encode a photo; a path is written atomically. Returns notes on what the format could not hold.
 
     format: by default that of the path's extension, or for a stream the one the photo came in.
     quality: 1 to 100, for formats that have one; by default as good as the input, at least 92.
     strip_metadata: all but the colour profile, without which colours would change.
+    overwrite: whether a path may be that of a file.
     """
     name = str(target) if isinstance(target, Path) else "the output"
     own = FORMATS[photo.encoding.format].becomes
@@ -58,7 +60,7 @@ def write_photo(
             f"{name}: cannot be encoded as {entry.name} ({str(error) or type(error).__name__})"
         ) from error
     if isinstance(target, Path):
-        replace_file(target, data)
+        replace_file(target, data, overwrite=overwrite)
     else:
         target.write(data)
     return (*notes, *left_out, *more)
