@@ -284,8 +284,9 @@ def test_a_run_and_its_continuation(
     monkeypatch.setattr(validation, "CASES_A_GROUP", 1)
     monkeypatch.setattr(validation, "SIZE", 64)
     cases = validation.make_cases(made)
-    training = trainer(made)
+    training, threads = trainer(made), torch.get_num_threads()
     loop.run(training, cases, tmp_path, loop.Minutes(0.02, cooldown=0.5))
+    assert torch.get_num_threads() == threads  # whatever number the helper has
     saved = trainer(made)
     saved.load_state(tmp_path / "state")
     assert 0 < saved.step < training.step  # the cooldown is no part of the state

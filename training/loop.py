@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from training import validation
 from training.trainer import Trainer
 
@@ -72,7 +74,9 @@ def run(
     line_due, save_due, check_due = 0.0, 60 * minutes.between_saves, 60 * minutes.between_checks
     loss, gain, sharp = math.nan, math.nan, math.nan
     cooling = False
-    with ThreadPoolExecutor(1) as helper:  # makes the next batch meanwhile
+    torch.get_num_threads()  # settles the number of this thread, before the helper sets its own
+    # The helper makes the next batch meanwhile: with a single thread, since two teams on the same cores hinder each other.
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as helper:
         ahead = helper.submit(trainer.batch, trainer.step)
         while watch.seconds < end and not request.asked:
             watch.start()
