@@ -170,14 +170,14 @@ def _video(photos: Photos, size: int, dice: Dice) -> tuple[Tensor, Tensor]:
 
 def finish(linear: Tensor, dice: Dice, *, mild: bool = False) -> Tensor:
     """From the sensor's light to the file's 8-bit sRGB. mild: noise up to 1 %, quality from 75, no sharpening."""
-    if dice.chance(0.65):
+    if dice.chance(0.4):
         sigma = (0.01 if mild else 0.04) * dice.uniform(0, 1) ** 2
         grain = dice.uniform(0.4, 1.0) if dice.chance(0.5) else 0.0
         linear = add_noise(linear, sigma, dice, read_share=dice.uniform(0, 0.2), grain=grain)
     srgb = blur.to_srgb(linear)
     if not mild and dice.chance(0.25):
         srgb = sharpen(srgb, dice.uniform(0.2, 1.0), dice.uniform(0.7, 1.5))
-    if dice.chance(0.6):
+    if dice.chance(0.4):
         quality = dice.integer(75, 98) if mild else round(98 - 58 * dice.uniform(0, 1) ** 1.5)
         return jpeg(srgb, quality, subsample=dice.chance(0.6))
     return (srgb * 255).round() / 255
