@@ -7,6 +7,7 @@ from deblur_cli import registry
 entries = registry.parse_registry(sys.argv[1])
 registry.load_registry = lambda: entries
 
-from deblur_cli.cli import main  # noqa: E402  # it must find the other registry
+from deblur_cli.__main__ import main  # noqa: E402  # it must find the other registry
 
-main(sys.argv[2:])
+sys.argv[1:] = sys.argv[2:]
+main()

@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from deblur_cli.cli import _batch, _evaluate, _info, _restore, _weights  # noqa: F401  (importing a module of commands registers them)
-from deblur_cli.cli._app import app
+from deblur_cli.cli._app import app, run_app
 from deblur_cli.cli._streams import give_up_unwritable, reopen_closed
 from deblur_cli.errors import DeblurError
 
@@ -24,15 +24,13 @@ def main(args: list[str] | None = None) -> NoReturn:
     try:
         _check_current_folder()
         try:
-            app(sys.argv[1:] if args is None else args, prog_name="deblur")
+            code = run_app(sys.argv[1:] if args is None else args)
         finally:
             sys.stdout.flush()
     except DeblurError as error:
         code = _tell(error)
     except OSError as error:
         code = _tell(DeblurError(f"{error.filename or 'standard output'}: {error.strerror or error}"))
-    else:
-        code = 0
     finally:
         give_up_unwritable()
     sys.exit(code)

@@ -45,6 +45,22 @@ app = typer.Typer(
 )
 
 
+def run_app(args: list[str]) -> int:
+    """Run a command; its exit code. UsageError for what typer finds wrong with the arguments."""
+    wrong_usage: type[Any] = typer.BadParameter.__mro__[1]
+    try:
+        code = app(args, prog_name="deblur", standalone_mode=False)
+    except wrong_usage as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.ctx.get_help(), err=True)
+            return 2
+        command = error.ctx.command_path.removesuffix(f" {DEFAULT_COMMAND}") if error.ctx else "deblur"
+        raise UsageError(
+            error.format_message(), hint=f"All options and what they take: {command} --help"
+        ) from error
+    return code if isinstance(code, int) else 0
+
+
 def _show_version(asked: bool) -> None:
     if asked:
         typer.echo(f"deblur {__version__}")
@@ -55,7 +71,13 @@ def _show_version(asked: bool) -> None:
 def _program(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave."),
+        typer.Option(
+            "--version",
+            metavar="",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version and leave.",
+        ),
     ] = False,
 ) -> None:
     pass

@@ -32,6 +32,7 @@ from deblur_cli.cli._options import (
     Verbose,
     Weights,
     Window,
+    flag,
 )
 from deblur_cli.cli._perform import Emit, perform
 from deblur_cli.cli._restore import file_options, load_process
@@ -66,17 +67,16 @@ def batch(
     precision: Precision = "auto",
     threads: Threads = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the work.", show_default="one a device")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes that share the work.", show_default="one a device"),
     ] = None,
     quality: Quality = None,
     strip_metadata: StripMetadata = False,
     max_megapixels: MaxMegapixels = 200,
     suffix: Suffix = "_sharp",
     overwrite: Overwrite = False,
-    nul: Annotated[
-        bool, typer.Option("--null", "-0", help="The list on standard input is NUL-separated.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    nul: Annotated[bool, flag("--null", "-0", help="The list on standard input is NUL-separated.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", help="Only show what would be done.")] = False,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Do the I-th of N shares, the same on every machine.")
     ] = None,
@@ -84,9 +84,7 @@ def batch(
         Path | None,
         typer.Option("--report", metavar="FILE.html", help="Write a page with pictures and failures."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a photo on standard output.")
-    ] = False,
+    as_json: Annotated[bool, flag("--json", help="One JSON object a photo on standard output.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deblur_cli.cli._app import app
-from deblur_cli.cli._options import Device, Precision, Quiet, Tile, Weights, Window, parse_tile
+from deblur_cli.cli._options import Device, Precision, Quiet, Tile, Weights, Window, flag, parse_tile
 from deblur_cli.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ def evaluate(
     window: Window = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    lpips: Annotated[
-        bool, typer.Option("--lpips", help="LPIPS as well; needs the extra of that name.")
-    ] = False,
+    lpips: Annotated[bool, flag("--lpips", help="LPIPS as well; needs the extra of that name.")] = False,
     output: Annotated[
         Literal["table", "csv", "json"], typer.Option("--format", help="How the figures are printed.")
     ] = "table",

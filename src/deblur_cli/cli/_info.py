@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deblur_cli.cli._app import app
+from deblur_cli.cli._options import flag
 from deblur_cli.errors import PhotoError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @app.command(no_args_is_help=True)
 def info(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos to look into.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a photo, a line each.")] = False,
+    as_json: Annotated[bool, flag("--json", help="One JSON object a photo, a line each.")] = False,
 ) -> None:
     """Show what is in a photo: format, size, depth, colour profile, orientation, metadata."""
     from deblur_cli.console import Console

@@ -1,11 +1,17 @@
 """The options that commands share: each is declared once."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from deblur_cli.errors import UsageError
+
+
+def flag(*names: str, help: str) -> Any:  # noqa: A002, ANN401  as typer's own
+    """An option that takes no value; typer would show one, <bool>."""
+    return typer.Option(*names, metavar="", help=help)
+
 
 Output = Annotated[
     str | None,
@@ -24,14 +30,16 @@ Weights = Annotated[
         metavar="NAME|FILE", help="Which network: a name, or a .pth, .pt or .safetensors of a Restormer."
     ),
 ]
-Download = Annotated[bool, typer.Option("--download", help="Fetch the weights first if they are missing.")]
+Download = Annotated[bool, flag("--download", help="Fetch the weights first if they are missing.")]
 Tile = Annotated[
     str,
     typer.Option(
         "--tile", metavar="N|auto|0", help="Work in tiles of N pixels a side; 0 takes the photo whole."
     ),
 ]
-Overlap = Annotated[int | None, typer.Option(help="Pixels that neighbouring tiles share.", show_default="64")]
+Overlap = Annotated[
+    int | None, typer.Option(metavar="N", help="Pixels that neighbouring tiles share.", show_default="64")
+]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")]
 Precision = Annotated[
     str,
@@ -52,24 +60,31 @@ Devices = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Processor threads to use.", show_default="all")
+    int | None,
+    typer.Option(min=1, max=1024, metavar="N", help="Processor threads to use.", show_default="all"),
 ]
 Quality = Annotated[
     int | None,
-    typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF.", show_default="the input's, at least 92"),
+    typer.Option(
+        min=1,
+        max=100,
+        metavar="1..100",
+        help="Of JPEG, WebP and AVIF.",
+        show_default="the input's, at least 92",
+    ),
 ]
-StripMetadata = Annotated[
-    bool, typer.Option("--strip-metadata", help="Leave out EXIF, XMP, IPTC and comments.")
-]
+StripMetadata = Annotated[bool, flag("--strip-metadata", help="Leave out EXIF, XMP, IPTC and comments.")]
 MaxMegapixels = Annotated[float, typer.Option(metavar="N", help="Refuse photos that claim to be larger.")]
 Strength = Annotated[
     float,
     typer.Option(metavar="0..1", help="How much of the result to mix with the input: 0 is the input."),
 ]
-Suffix = Annotated[str, typer.Option(help="Put after the name of results that go beside their inputs.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what each photo was made with.")]
+Suffix = Annotated[
+    str, typer.Option(metavar="TEXT", help="Put after the name of results that go beside their inputs.")
+]
+Overwrite = Annotated[bool, flag("--overwrite", help="Replace results that exist already.")]
+Quiet = Annotated[bool, flag("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[bool, flag("--verbose", "-v", help="Say what each photo was made with.")]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deblur_cli.cli._app import app
-from deblur_cli.cli._options import Quiet
+from deblur_cli.cli._options import Quiet, flag
 from deblur_cli.errors import UsageError, WeightsError
 from deblur_cli.registry import WeightsEntry, find_weights, load_registry
 
@@ -24,21 +24,17 @@ def download_weights(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Which ones. Default: motion and defocus.")
     ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="All of them, but those for dual-pixel cameras.")
-    ] = False,
+    everything: Annotated[bool, flag("--all", help="All of them, but those for dual-pixel cameras.")] = False,
     listing: Annotated[
-        bool, typer.Option("--list", help="Show what there is, with licences, and what is installed.")
+        bool, flag("--list", help="Show what there is, with licences, and what is installed.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --list: as JSON.")] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Read what is installed again, and verify it.")
-    ] = False,
+    as_json: Annotated[bool, flag("--json", help="With --list: as JSON.")] = False,
+    check: Annotated[bool, flag("--check", help="Read what is installed again, and verify it.")] = False,
     file: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE", help="Install this file as NAME, if that is what it is."),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Use no network.")] = False,
+    offline: Annotated[bool, flag("--offline", help="Use no network.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Fetch the published Restormer weights and verify them."""
