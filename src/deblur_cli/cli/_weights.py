@@ -39,7 +39,7 @@ def download_weights(
 ) -> None:
     """Fetch the published Restormer weights and verify them."""
     from deblur_cli.console import Console
-    from deblur_cli.report import EXIT_INTERRUPTED, EXIT_WEIGHTS
+    from deblur_cli.report import EXIT_WEIGHTS
 
     names = names or []
     _refuse_nonsense(names, everything, listing, as_json, check, file)
@@ -61,9 +61,9 @@ def download_weights(
         entries = entries or [find_weights(name) for name in NEWCOMERS_CHOICE]
         try:
             failed = _each(entries, lambda entry: fetch(entry, console, offline=offline), console)
-        except KeyboardInterrupt:
+        except SystemExit:  # Ctrl-C or SIGTERM
             console.say("stopped; the same command goes on with what is missing")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise
         _say_next([entry for entry in entries if entry not in failed], console)
     if failed:
         raise typer.Exit(EXIT_WEIGHTS)
