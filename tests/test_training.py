@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors import safe_open
+from torch import nn
 from training import blur, cpu_blocks, degrade, loop, pairs, photos, validation
 from training.dice import Dice
+from training.muon import Muon, orthogonalise
 from training.photos import Photos
 from training.trainer import Settings, Stage, Trainer
 
@@ -179,6 +181,41 @@ def test_ten_steps_lower_the_loss(made: Photos) -> None:
     blurry, sharp = training.batch(1)
     losses = [training.train_step(blurry, sharp) for _ in range(10)]
     assert losses[-1] < 0.99 * losses[0]
+
+
+@pytest.mark.parametrize("shape", [(3, 170, 32), (2, 32, 85), (1, 16, 16)])
+def test_orthogonalising_makes_singular_values_nearly_equal(shape: tuple[int, ...]) -> None:
+    matrices = Dice(1, *shape).normal(*shape)
+    matrices[:, 0] *= 10  # one direction far stronger than the others
+    before, after = torch.linalg.svdvals(matrices), torch.linalg.svdvals(orthogonalise(matrices))
+    assert (before[:, 0] / before[:, min(shape[1:]) // 4]).min() > 3
+    # The weakest of a square matrix may be too weak for five rounds.
+    typical = after[:, : min(shape[1:]) * 3 // 4]
+    assert typical.min() > 0.5
+    assert typical.max() < 1.3
+
+
+def test_muon_moves_as_the_one_of_torch() -> None:
+    dice = Dice(2)
+    ours = [nn.Parameter(dice.normal(*shape)) for shape in ((64, 32, 1, 1), (8, 16, 3, 3), (64, 32, 1, 1))]
+    theirs = [nn.Parameter(p.detach().flatten(1).clone()) for p in ours]
+    options = {"lr": 1e-2, "momentum": 0.9, "weight_decay": 0.1}
+    first, second = Muon(ours, **options), torch.optim.Muon(theirs, **options, adjust_lr_fn="match_rms_adamw")
+    start = [p.detach().clone() for p in theirs]
+    for _ in range(5):
+        for p, q in zip(ours, theirs, strict=True):
+            p.grad = dice.normal(*p.shape)
+            q.grad = p.grad.flatten(1)
+        first.step()
+        second.step()
+    for p, q, begin in zip(ours, theirs, start, strict=True):
+        assert (p.flatten(1) - q).norm() < 0.03 * (q - begin).norm()  # bfloat16, rounded elsewhere
+
+
+def test_every_parameter_has_one_optimizer(made: Photos) -> None:
+    a = trainer(made)
+    trained = [p for optimizer in a.optimizers for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(map(id, trained)) == sorted(map(id, a.model.parameters()))
 
 
 def test_resuming_gives_the_weights_of_not_stopping(made: Photos, tmp_path: Path) -> None:

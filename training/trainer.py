@@ -14,11 +14,15 @@ from deblur_cli.model import Restormer, RestormerConfig
 from training import validation
 from training.cpu_blocks import speed_up
 from training.dice import Dice
+from training.muon import Muon
 from training.pairs import make_batch
 from training.photos import Photos
 
 SHARD_BYTES = 14_000_000
 """State files stay below 15 MB, so that they pass through narrow doors."""
+
+STATE_KEYS = (("momentum",), ("step", "exp_avg", "exp_avg_sq"))
+"""What Muon and AdamW keep of each parameter."""
 
 ERROR_FLOOR = 0.03
 """Of the loss's weights: a sharp photo counts 2.3 times as much as one with a mean error of 0.04."""
@@ -35,7 +39,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train: AdamW at a constant rate after `warmup` steps; ema is the share of the average that a step keeps."""
+    """How to train: Muon and AdamW at a constant rate after `warmup` steps; ema is the share of the average that a step keeps."""
 
     stages: tuple[Stage, ...] = (Stage(0, 64, 16), Stage(4000, 96, 7), Stage(12000, 128, 4))
     learning_rate: float = 5e-4
@@ -85,12 +89,12 @@ class Trainer:
         self.fast = device.type == "cpu" and speed_up(self.model)
         self.parameters = dict(self.model.named_parameters())
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(),
-            settings.learning_rate,
-            settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=True,
+        matrices = [p for name, p in self.parameters.items() if _is_matrix(name, p)]
+        others = [p for name, p in self.parameters.items() if not _is_matrix(name, p)]
+        rate, decay = settings.learning_rate, settings.weight_decay
+        self.optimizers = (
+            Muon(matrices, rate, weight_decay=decay),
+            torch.optim.AdamW(others, rate, settings.betas, weight_decay=decay, fused=True),
         )
         self.step, self.seconds, self.gradient = 0, 0.0, 0.0
 
@@ -110,13 +114,14 @@ class Trainer:
     def train_step(self, blurry: Tensor, sharp: Tensor, rate: float = 1.0) -> float:
         """One step at `rate` times the learning rate, and its loss."""
         settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate * min(1.0, (self.step + 1) / settings.warmup)
         loss = loss_of(self.forward(blurry), sharp, blurry, settings.frequency)
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         loss.backward()
         self.gradient = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip).item()
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * rate * min(1.0, (self.step + 1) / settings.warmup)
+            optimizer.step()
         keep = min(settings.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(
             list(self.average.values()), [p.detach() for p in self.parameters.values()], 1 - keep
@@ -131,7 +136,8 @@ class Trainer:
         tensors = {f"model.{name}": p.detach() for name, p in self.parameters.items()}
         tensors |= {f"average.{name}": p for name, p in self.average.items()}
         for name, p in self.parameters.items():
-            tensors |= {f"{key}.{name}": value for key, value in self.optimizer.state.get(p, {}).items()}
+            for optimizer in self.optimizers:
+                tensors |= {f"{key}.{name}": value for key, value in optimizer.state.get(p, {}).items()}
         new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
@@ -159,14 +165,11 @@ class Trainer:
         for name, p in self.parameters.items():
             p.data.copy_(tensors[f"model.{name}"])
             self.average[name].copy_(tensors[f"average.{name}"])
-            if f"step.{name}" in tensors:
-                state = {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-                for key in (
-                    "exp_avg",
-                    "exp_avg_sq",
-                ):  # in p's memory layout, which the fused optimizer takes for granted
-                    state[key] = torch.empty_like(p).copy_(state[key])
-                self.optimizer.state[p] = state
+            for optimizer, keys in zip(self.optimizers, STATE_KEYS, strict=True):
+                if f"{keys[0]}.{name}" in tensors and any(
+                    p is q for q in optimizer.param_groups[0]["params"]
+                ):
+                    optimizer.state[p] = {key: _like(p, tensors[f"{key}.{name}"]) for key in keys}
         return True
 
     def load_weights(self, path: Path) -> None:
@@ -205,6 +208,16 @@ class Trainer:
         finally:
             for name, p in self.parameters.items():
                 p.copy_(trained[name])
+
+
+def _is_matrix(name: str, p: Tensor) -> bool:
+    """Whether Muon trains it: dense convolutions within the network; AdamW trains the first, the last, depthwise ones and norms."""
+    return p.dim() == 4 and p.shape[1] > 1 and not name.startswith(("patch_embed", "output"))
+
+
+def _like(p: Tensor, value: Tensor) -> Tensor:
+    """In p's memory layout where it has p's shape, which the fused optimizer takes for granted."""
+    return torch.empty_like(p).copy_(value) if value.shape == p.shape else value
 
 
 def _shards(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
