@@ -155,11 +155,7 @@ class Attention:
         project = rearrange(self.project_out.matrix.float(), "(h d) c -> h d c", h=len(self.temperature))
         folded = (weights.mT @ project).flatten(2, 3).to(x.dtype)
         for (i, j), values in cells.items():
-            cell = x[slice(*ys.cells[i]), slice(*xs.cells[j])]
-            if cell.is_contiguous():
-                cell.flatten(0, 1).addmm_(values.flatten(0, 1), folded[i, j])
-            else:
-                cell += (values.flatten(0, 1) @ folded[i, j]).view(cell.shape)
+            add_product(x[slice(*ys.cells[i]), slice(*xs.cells[j])], values, folded[i, j])
         if self.project_out.bias is not None:
             x += self.project_out.bias
 
@@ -181,8 +177,8 @@ class Attention:
                 rows = slice(first - top, end - top)
                 for j, (left, right) in enumerate(xs.cells):
                     cells[i, j][first - start : end - start] = v[rows, left:right]
-                    cell = qk[rows, left:right].contiguous()
-                    gram[i, j] += gram_of(cell.view(-1, 2 * c), heads)
+                    cell = qk[rows, left:right]
+                    gram[i, j] += gram_of(cell, heads)
                     # By rows first: torch shares those out among threads, and sums along memory twice as fast.
                     squares[i, j] += cell.square().sum(1).float().sum(0)
         return gram, squares
@@ -199,13 +195,33 @@ class Attention:
 
 
 def gram_of(qk: Tensor, heads: int) -> Tensor:
-    """q k^T of every head (head, d, d), from pixels (n, 2 head d): q and k side by side."""
+    """q k^T of every head (head, d, d), from a part of a frame (y, x, 2 head d): q and k side by side."""
     if qk.dtype == torch.float32:
-        pair = rearrange(qk, "n (two head d) -> two head n d", two=2, head=heads)
+        pair = rearrange(qk, "y x (two head d) -> two head (y x) d", two=2, head=heads)
         return pair[0].mT @ pair[1]
     # Where products are quick, a single one over all heads, of which the diagonal is used, is quicker than one for each.
-    q, k = qk.chunk(2, 1)
-    return rearrange(q.mT @ k, "(a q) (b k) -> a b q k", a=heads, b=heads).diagonal().permute(2, 0, 1)
+    q, k = qk.chunk(2, -1)
+    if has_long_rows(qk):
+        everything = (q.mT @ k).float().sum(0)
+    else:
+        q, k = qk.reshape(-1, qk.shape[-1]).chunk(2, -1)
+        everything = q.mT @ k
+    return rearrange(everything, "(a q) (b k) -> a b q k", a=heads, b=heads).diagonal().permute(2, 0, 1)
+
+
+def add_product(total: Tensor, x: Tensor, matrix: Tensor) -> None:
+    """total += x matrix, for total a part of a frame (y, x, c) and x dense."""
+    if total.is_contiguous():
+        total.flatten(0, 1).addmm_(x.flatten(0, 1), matrix)
+    elif has_long_rows(total):
+        total.baddbmm_(x, matrix.expand(len(x), *matrix.shape))
+    else:
+        total += (x.flatten(0, 1) @ matrix).view(total.shape)
+
+
+def has_long_rows(part: Tensor) -> bool:
+    """Whether a product for each row of this part of a frame, where it lies, is quicker than a single one of a copy."""
+    return not part.is_contiguous() and part.shape[1] >= part.shape[2]
 
 
 def cell_of(frame: Tensor, ys: Span, xs: Span) -> Tensor:
