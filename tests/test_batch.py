@@ -174,12 +174,12 @@ def test_whatever_a_photo_provokes_the_others_go_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_ends_the_run(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(photo: Photo, target: Path, **options: object) -> tuple[str, ...]:
-        raise PhotoError("cannot be written") from OSError(code, "full")
+        raise PhotoError(f"{target.name}: full") from OSError(code, "full")
 
     monkeypatch.setattr("deblur_cli.batch._loop.write_photo", write)
     jobs = [Job(save(tmp_path / f"{n}.png"), tmp_path / f"{n}_.png") for n in range(9)]
     events: list[Event] = []
-    with pytest.raises(DiskFullError, match=r"0_.png: the disk is full\nFree some space"):
+    with pytest.raises(DiskFullError, match=r"0_.png: full\nFree some space"):
         run_jobs(jobs, invert, events.append)
     assert not any(isinstance(event, Failed | Finished) for event in events)
 

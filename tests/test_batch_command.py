@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -353,6 +354,7 @@ def test_a_full_disk_stops_the_run_which_resumes_later(
     outcome = run()
     assert outcome.code == 1
     assert outcome.err.count("the disk is full") == 1
+    assert re.search(r"the disk is full: 0.01 MB are needed, and 0.0\d MB are free", outcome.err)
     assert "Free some space and run the same command again" in outcome.err
     done = outcome.counts[0]
     assert 0 < done < 12

@@ -223,6 +223,7 @@ def test_a_bad_photo_is_one_clear_message(name: str, deblur: Deblur) -> None:
         (["batch", "in", "--report", "a.png"], 2, "--report a.png is no page"),
         (["batch", "in", "--report", "notes.html"], 2, "--report notes.html: exists, and is no page"),
         (["info", "in"], 1, "in: is a folder"),
+        (["info", ""], 1, "an empty name is no photo"),
         (["a.png", "--region", "1,2,3"], 2, "--region 1,2,3 is no region"),
         (["a.png", "--region", "40,0,20,20"], 2, "does not lie in a photo of 50x40"),
         (["a.png", "--precision", "fp16"], 2, "there is no precision 'fp16'"),

@@ -78,6 +78,13 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert read_photo(tmp_path / "folder/real.png").pixels.shape == (16, 24, 3)
 
 
+def test_a_link_to_itself_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(PhotoError, match="it is a link to itself"):
+        write_photo(PHOTO, tmp_path / "loop.png")
+    assert (tmp_path / "loop.png").is_symlink()
+
+
 @pytest.mark.parametrize("name", ["a" * 251 + ".png", "ä" * 125 + ".png", " .png", "50%[1]\n.png"])
 def test_names_up_to_the_longest(tmp_path: Path, name: str) -> None:
     write_photo(PHOTO, tmp_path / name)
@@ -172,7 +179,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
         with pytest.raises(PhotoError) as caught:
             write_photo(Photo(noise, None, Encoding("PNG")), target)
-        assert str(caught.value) == f"{target}: cannot be written: No space left on device"
+        assert str(caught.value) == f"{target}: the disk is full: 0.27 MB are needed, and 0.06 MB are free"
         assert target.read_bytes() == b"old"
         assert list(small.iterdir()) == [target]
     finally:

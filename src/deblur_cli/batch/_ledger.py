@@ -130,5 +130,5 @@ def _disk_full_as_such(journal: Journal) -> Iterator[None]:
         yield
     except OSError as error:
         if is_full(error):
-            raise disk_full(journal.folder) from error
+            raise disk_full(f"{journal.folder}: the disk is full") from error
         raise

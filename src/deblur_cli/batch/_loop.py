@@ -246,7 +246,11 @@ def _write(job: Job, photo: Photo, files: FileOptions) -> tuple[str, ...]:
 def _explained(job: Job, error: Exception) -> PhotoError:
     """An exception as the failure of a photo; raised again if it would fail every other photo too."""
     if is_full(error):
-        return disk_full(job.target or Path("standard output"))
+        return disk_full(
+            error.message
+            if isinstance(error, PhotoError)
+            else f"{job.target or 'standard output'}: the disk is full"
+        )
     if isinstance(error, PhotoError):
         return error
     if isinstance(error, DeblurError):
@@ -270,9 +274,8 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
-def disk_full(place: Path) -> DiskFullError:
+def disk_full(message: str) -> DiskFullError:
     """The error that says what to do about it."""
     return DiskFullError(
-        f"{place}: the disk is full",
-        hint="Free some space and run the same command again: what is done stays done.",
+        message, hint="Free some space and run the same command again: what is done stays done."
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @app.command(no_args_is_help=True)
 def info(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photos to look into.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos to look into.")],
     as_json: Annotated[bool, flag("--json", help="One JSON object a photo, a line each.")] = False,
 ) -> None:
     """Show what is in a photo: format, size, depth, colour profile, orientation, metadata."""
@@ -26,18 +26,18 @@ def info(
     console = Console()
     rows = []
     failed = False
-    for path in photos:
+    for name in photos:
         try:
-            found = _inspect(path)
+            found = _inspect(name)
         except PhotoError as error:
             console.error(error)
             failed = True
             continue
         if as_json:
-            typer.echo(json.dumps({"photo": str(path), **asdict(found)}))
+            typer.echo(json.dumps({"photo": name, **asdict(found)}))
         rows.append(
             [
-                str(path),
+                name,
                 found.format,
                 f"{found.width}x{found.height}",
                 f"{found.mode}, {found.bits} bit",
@@ -53,9 +53,12 @@ def info(
     raise typer.Exit(1 if failed else 0)
 
 
-def _inspect(path: Path) -> "PhotoInfo":
+def _inspect(name: str) -> "PhotoInfo":
     from deblur_cli.photo import inspect_photo
 
+    if not name:  # which Path takes for the current folder
+        raise PhotoError("an empty name is no photo")
+    path = Path(name)
     if path.exists() and not path.is_file():  # a pipe would keep us waiting
-        raise PhotoError(f"{path}: is {'a folder' if path.is_dir() else 'no file'}")
+        raise PhotoError(f"{name}: is {'a folder' if path.is_dir() else 'no file'}")
     return inspect_photo(path)

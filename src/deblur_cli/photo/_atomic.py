@@ -1,7 +1,9 @@
 """Writing a file so that a reader, or a crash, finds the old one or the new one and nothing between."""
 
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,11 +22,20 @@ def replace_file(target: Path, data: bytes, *, overwrite: bool = True) -> None:
     try:
         _replace(Path(os.path.realpath(target)), data, overwrite)
     except OSError as error:
-        raise PhotoError(f"{target}: cannot be written: {error.strerror or error}") from error
+        if error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(target.parent).free
+            reason = (
+                f"the disk is full: {len(data) / 1e6:.2f} MB are needed, and {free / 1e6:.2f} MB are free"
+            )
+        else:
+            reason = f"cannot be written: {error.strerror or error}"
+        raise PhotoError(f"{target}: {reason}") from error
 
 
 def _replace(target: Path, data: bytes, overwrite: bool) -> None:
     mode = None
+    if target.is_symlink():  # still, after all links have been followed
+        raise OSError(None, "it is a link to itself")
     if target.is_dir():
         raise IsADirectoryError(None, "it is a folder")
     if target.exists():
