@@ -1,7 +1,7 @@
-"""A run: a trunk at a constant rate that can be cut and continued at any time, and a cooldown that branches off it.
+"""A run: a trunk at a constant rate and on easy pairs that can be cut and continued at any time, and a cooldown that branches off it.
 
-`run` trains the trunk for most of its minutes and saves it; then it lets the learning rate fall to zero over the rest, writes the
-weights of that, and forgets the cooled state. The next run continues from the trunk, as if it had never stopped.
+`run` trains the trunk for most of its minutes and saves it; then it lets the learning rate fall to zero over the rest, on pairs
+as users have them, writes the weights of that, and forgets the cooled state. The next run continues from the trunk, as if it had never stopped.
 """
 
 import csv
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from training import validation
+from training.pairs import EASY, FULL
 from training.trainer import Trainer
 
 HEADER = ("step", "minutes", "phase", "patch", "loss", "gradient", "ms_per_step", "gain_db", "sharp_db")
@@ -77,14 +78,14 @@ def run(
     torch.get_num_threads()  # settles the number of this thread, before the helper sets its own
     # The helper makes the next batch meanwhile: with a single thread, since two teams on the same cores hinder each other.
     with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as helper:
-        ahead = helper.submit(trainer.batch, trainer.step)
+        ahead = helper.submit(trainer.batch, trainer.step, EASY)
         while watch.seconds < end and not request.asked:
             watch.start()
             if not cooling and watch.seconds >= trunk_end:
                 trainer.save_state(folder / "state")
                 cooling = True
             blurry, photo = ahead.result()
-            ahead = helper.submit(trainer.batch, trainer.step + 1)
+            ahead = helper.submit(trainer.batch, trainer.step + 1, FULL if cooling else EASY)
             rate = (end - watch.seconds) / (end - trunk_end) if cooling else 1.0
             new_loss = trainer.train_step(blurry, photo, rate)
             trainer.seconds += watch.stop()

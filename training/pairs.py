@@ -33,6 +33,22 @@ KINDS = {
 
 
 @dataclass(frozen=True)
+class Mix:
+    """How often a pair has what makes it hard: shake beyond 15 px, noise, sharpening, JPEG."""
+
+    far: float
+    noise: float
+    sharpening: float
+    jpeg: float
+
+
+EASY = Mix(far=0.0, noise=0.1, sharpening=0.1, jpeg=0.1)
+"""For the trunk: blur is learned fastest where it can be seen."""
+FULL = Mix(far=0.2, noise=0.4, sharpening=0.25, jpeg=0.4)
+"""For the cooldown: what users have."""
+
+
+@dataclass(frozen=True)
 class Pair:
     """blurry and sharp: (3, size, size) sRGB 0..1, the first in 8-bit steps. kind: one of KINDS."""
 
@@ -41,13 +57,13 @@ class Pair:
     kind: str
 
 
-def make_batch(photos: Photos, size: int, count: int, dice: Dice) -> tuple[Tensor, Tensor]:
+def make_batch(photos: Photos, size: int, count: int, dice: Dice, mix: Mix) -> tuple[Tensor, Tensor]:
     """(count, 3, size, size) blurry and sharp, of kinds drawn by their shares."""
-    pairs = [make_pair(photos, size, dice.pick(KINDS), dice) for _ in range(count)]
+    pairs = [make_pair(photos, size, dice.pick(KINDS), dice, mix) for _ in range(count)]
     return torch.stack([pair.blurry for pair in pairs]), torch.stack([pair.sharp for pair in pairs])
 
 
-def make_pair(photos: Photos, size: int, kind: str, dice: Dice) -> Pair:
+def make_pair(photos: Photos, size: int, kind: str, dice: Dice, mix: Mix) -> Pair:
     """A pair of one kind."""
     if kind == "video" and not photos.videos:
         kind = "shake"
@@ -56,13 +72,13 @@ def make_pair(photos: Photos, size: int, kind: str, dice: Dice) -> Pair:
         blurry, sharp = _video(photos, whole, dice)
     else:
         scene = expose(random_crop([_any(photos, dice)], whole, dice), dice)[0]
-        blurry, sharp = _blur(scene, photos, kind, dice)
+        blurry, sharp = _blur(scene, photos, kind, dice, mix)
     middle = slice(MARGIN, MARGIN + size + GRID)
     blurry, sharp = blurry[:, middle, middle].clamp(0, 1), sharp[:, middle, middle]
     if kind == "sharp":  # left as it is, faults and all: target = input
-        blurry = sharp = finish(sharp, dice, mild=True)
+        blurry = sharp = finish(sharp, dice, mix, mild=True)
     else:
-        blurry, sharp = finish(blurry, dice), blur.to_srgb(sharp)
+        blurry, sharp = finish(blurry, dice, mix), blur.to_srgb(sharp)
     top, left = dice.integer(0, GRID), dice.integer(0, GRID)
     inside = (..., slice(top, top + size), slice(left, left + size))
     return Pair(blurry[inside], sharp[inside], kind)
@@ -88,9 +104,9 @@ def expose(frames: list[Tensor], dice: Dice) -> list[Tensor]:
     return result
 
 
-def random_shake(dice: Dice) -> Tensor:
-    """A path: 1 to 15 px four times out of five, 15 to 40 px else."""
-    return blur.random_path(dice, dice.uniform(1, 15) if dice.chance(0.8) else dice.uniform(15, 40))
+def random_shake(dice: Dice, mix: Mix) -> Tensor:
+    """A path, 1 to 15 px wide or, so often as the mix says, 15 to 40 px."""
+    return blur.random_path(dice, dice.uniform(15, 40) if dice.chance(mix.far) else dice.uniform(1, 15))
 
 
 def random_lens(dice: Dice) -> Tensor:
@@ -107,11 +123,11 @@ def random_gaussian(dice: Dice) -> Tensor:
     )
 
 
-def random_kernels(kind: str, dice: Dice) -> list[Tensor]:
+def random_kernels(kind: str, dice: Dice, mix: Mix) -> list[Tensor]:
     """The kernels of one kind that is the same all over the frame."""
     kernels = []
     if kind in ("shake", "product", "objects"):
-        kernels.append(blur.shake_kernel(random_shake(dice)))
+        kernels.append(blur.shake_kernel(random_shake(dice, mix)))
     if kind == "lens" or (kind == "product" and dice.chance(0.5)):
         kernels.append(random_lens(dice))
     elif kind in ("gaussian", "product"):
@@ -119,14 +135,14 @@ def random_kernels(kind: str, dice: Dice) -> list[Tensor]:
     return kernels
 
 
-def _blur(scene: Tensor, photos: Photos, kind: str, dice: Dice) -> tuple[Tensor, Tensor]:
+def _blur(scene: Tensor, photos: Photos, kind: str, dice: Dice, mix: Mix) -> tuple[Tensor, Tensor]:
     if kind == "sharp":
         return scene, scene
     if kind == "varying":
-        return varying_shake(scene, random_shake(dice), dice), scene
-    kernels = random_kernels(kind, dice)
+        return varying_shake(scene, random_shake(dice, mix), dice), scene
+    kernels = random_kernels(kind, dice, mix)
     while sum(kernel.shape[0] // 2 for kernel in kernels) > MARGIN:
-        kernels = random_kernels(kind, dice)
+        kernels = random_kernels(kind, dice, mix)
     if kind == "objects":
         return moving_object(scene, photos, kernels, dice)
     return blur.convolve(scene, *kernels), scene
@@ -168,16 +184,16 @@ def _video(photos: Photos, size: int, dice: Dice) -> tuple[Tensor, Tensor]:
     return torch.stack(squares).mean(0), squares[count // 2].clone()
 
 
-def finish(linear: Tensor, dice: Dice, *, mild: bool = False) -> Tensor:
+def finish(linear: Tensor, dice: Dice, mix: Mix, *, mild: bool = False) -> Tensor:
     """From the sensor's light to the file's 8-bit sRGB. mild: noise up to 1 %, quality from 75, no sharpening."""
-    if dice.chance(0.4):
+    if dice.chance(mix.noise):
         sigma = (0.01 if mild else 0.04) * dice.uniform(0, 1) ** 2
         grain = dice.uniform(0.4, 1.0) if dice.chance(0.5) else 0.0
         linear = add_noise(linear, sigma, dice, read_share=dice.uniform(0, 0.2), grain=grain)
     srgb = blur.to_srgb(linear)
-    if not mild and dice.chance(0.25):
+    if not mild and dice.chance(mix.sharpening):
         srgb = sharpen(srgb, dice.uniform(0.2, 1.0), dice.uniform(0.7, 1.5))
-    if dice.chance(0.4):
+    if dice.chance(mix.jpeg):
         quality = dice.integer(75, 98) if mild else round(98 - 58 * dice.uniform(0, 1) ** 1.5)
         return jpeg(srgb, quality, subsample=dice.chance(0.6))
     return (srgb * 255).round() / 255

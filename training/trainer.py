@@ -15,7 +15,7 @@ from training import validation
 from training.cpu_blocks import speed_up
 from training.dice import Dice
 from training.muon import Muon
-from training.pairs import make_batch
+from training.pairs import Mix, make_batch
 from training.photos import Photos
 
 SHARD_BYTES = 14_000_000
@@ -100,10 +100,10 @@ class Trainer:
 
     # One step
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """The pairs of a step, which follow from its number alone."""
+    def batch(self, step: int, mix: Mix) -> tuple[Tensor, Tensor]:
+        """The pairs of a step, which follow from its number and the mix alone."""
         stage = self.settings.stage(step)
-        blurry, sharp = make_batch(self.photos, stage.patch, stage.batch, Dice(self.settings.seed, step))
+        blurry, sharp = make_batch(self.photos, stage.patch, stage.batch, Dice(self.settings.seed, step), mix)
         return blurry.to(self.device), sharp.to(self.device)
 
     def forward(self, blurry: Tensor) -> Tensor:
