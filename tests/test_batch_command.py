@@ -1,5 +1,6 @@
 """`deblur batch` from end to end, with an engine that changes nothing (identity_batch.py)."""
 
+import io
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from PIL import Image
 
 import identity_batch
 from deblur_cli.cli import _batch, main
+from deblur_cli.cli._options import Options
+from deblur_cli.registry import find_weights
 
 SCRIPT = [sys.executable, str(Path(__file__).with_name("identity_batch.py")), "batch"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -557,3 +560,47 @@ def test_wrong_arguments(arguments: list[str], message: str, batch: Batch) -> No
     assert outcome.code == 2
     assert message in outcome.err
     assert names("in") == ["a.png"]
+
+
+@pytest.mark.parametrize("output", [(), ("-o", "out")])
+@pytest.mark.parametrize("as_list", [False, True], ids=["glob", "list"])
+def test_a_glob_or_a_list_that_names_the_results_too(
+    output: tuple[str, ...], as_list: bool, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo("a.png")
+    photo("sub/b.png")
+    for expected in ((2, 0, 0), (0, 2, 0), (0, 2, 0)):
+        if as_list:
+            found = "\n".join(map(str, Path().rglob("*.png"))).encode()
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(found)))
+        outcome = batch("-" if as_list else "**/*.png", *output, "--json")
+        assert (outcome.code, outcome.counts) == (0, expected)
+    assert "passed over: 2 (a result of deblur)" in outcome.err
+    assert len(list(Path().rglob("*.png"))) == 4
+
+
+def test_names_in_no_encoding_and_with_escapes_are_shown(tmp_path: Path) -> None:
+    photo(tmp_path / "in" / os.fsdecode(b"a\xff.png"))
+    photo(tmp_path / "in" / "b\x1b[31m\n.png")
+    process = start("in", "--dry-run", cwd=tmp_path, PYTHONIOENCODING="utf-8:strict")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "\x1b" not in out
+    assert len(out.splitlines()) == 4
+
+
+def test_weights_that_are_downloaded_first_are_the_ones_that_the_journal_names(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo("in/a.png")
+    used = []
+
+    def load(options: Options, console: object) -> object:
+        used.append(options.weights)
+        return identity_batch.identity
+
+    monkeypatch.setattr(_batch, "load_process", load)
+    assert batch("in", "--download").code == 0
+    assert used == ["motion"]
+    (line,) = [json.loads(line) for line in Path("in/.deblur-journal.jsonl").read_text().splitlines()][1:]
+    assert line["made_with"]["weights"] == find_weights("motion").sha256[:16]

@@ -225,7 +225,12 @@ def test_a_bad_photo_is_one_clear_message(name: str, deblur: Deblur) -> None:
         (["info", "in"], 1, "in: is a folder"),
         (["info", ""], 1, "an empty name is no photo"),
         (["a.png", "--region", "1,2,3"], 2, "--region 1,2,3 is no region"),
-        (["a.png", "--region", "40,0,20,20"], 2, "does not lie in a photo of 50x40"),
+        (["a.png", "--region", "1,2,-3,4"], 2, "--region 1,2,-3,4 is no region"),
+        (
+            ["a.png", "--region", "40,0,20,20"],
+            1,
+            "a.png: the region 40,0,20,20 does not lie in a photo of 50x40",
+        ),
         (["a.png", "--precision", "fp16"], 2, "there is no precision 'fp16'"),
         (["a.png", "--window", "100"], 2, "a window of 100 pixels cannot be used"),
         (["a.png", "--max-megapixels", "0.001"], 1, "a.png: 50x40 is"),
@@ -317,9 +322,11 @@ def test_evaluate_compares_photos_with_their_sharp_originals(deblur: Deblur, tin
         photo(f"{folder}/a.png")
         photo(f"{folder}/sub/b.png")
     photo("blurry/alone.png")
+    Path("blurry/._a.png").write_bytes(b"what a Mac leaves")
     arguments = ("evaluate", "blurry", "sharp", "--weights", tiny)
     table = deblur(*arguments)
     assert table.code == 0
+    assert "passed over: 1 of 3 photos below blurry, which have no sharp one" in table.err
     assert [line.split()[0] for line in table.out.splitlines()] == [
         "photo",
         "blurry/a.png",

@@ -58,8 +58,8 @@ def test_photos_of_different_sizes_are_an_error(size: tuple[int, int]) -> None:
 
 
 def test_photos_too_small_to_shift_are_an_error() -> None:
-    tiny = photo_of(random_photo(12, 50))
-    with pytest.raises(PhotoError, match="more than 12 pixels"):
+    tiny = photo_of(random_photo(16, 50))
+    with pytest.raises(PhotoError, match="at least 17 pixels"):
         evaluate_photo(tiny, tiny, name="a")
 
 
@@ -75,3 +75,14 @@ def test_a_missing_library_names_its_extra(
     evaluate._lpips_network.cache_clear()
     with pytest.raises(UsageError, match=message):
         evaluate_photo(photo_of(random_photo() // 2), photo_of(random_photo()), name="a", lpips=lpips)
+
+
+def test_the_smallest_photos_have_scores() -> None:
+    assert evaluate_photo(photo_of(random_photo(17, 17)), photo_of(random_photo(17, 17)), name="a").ssim == 1
+
+
+def test_floats_are_compared_on_one_scale() -> None:
+    sharp = np.random.default_rng(0).random((40, 50, 3), np.float32)
+    brighter = sharp.copy()
+    brighter[20, 20] = 1.01
+    assert evaluate_photo(photo_of(brighter), photo_of(sharp), name="a").psnr > 30

@@ -186,3 +186,28 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(OSError, match="No space"):
             journal.add(source, stamp_of(source), target, MADE_WITH)
     assert (tmp_path / ".deblur-journal.jsonl").read_bytes() == before
+
+
+def test_what_is_done_again_is_claimed_again(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in/1.jpg"), write(tmp_path / "1.jpg")
+    with Journal(tmp_path) as journal:
+        journal.claim([target])
+        journal.add(source, stamp_of(source), target, MADE_WITH)
+    with Journal(tmp_path) as journal:
+        assert journal.unfinished() == []
+        journal.claim([target])
+    again = Journal(tmp_path).read()
+    assert again.unfinished() == [target]
+    assert again.results() == [str(target)]
+
+
+def test_the_journal_that_was_written_last_holds(tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in/1.jpg"), write(tmp_path / "1.jpg")
+    for moment, (share, strength) in enumerate((("", 1.0), ("1-of-1", 0.5), ("", 0.25))):
+        with Journal(tmp_path, share) as journal:
+            journal.add(source, stamp_of(source), target, {"strength": strength})
+        name = f".deblur-journal{'.' if share else ''}{share}.jsonl"
+        os.utime(tmp_path / name, (moment, moment))
+        entry = Journal(tmp_path).read().entry(target)
+        assert entry is not None
+        assert entry.made_with == {"strength": strength}

@@ -195,5 +195,5 @@ def test_a_region_of_a_transparent_photo_keeps_alpha() -> None:
 
 @pytest.mark.parametrize("region", [(-1, 0, 5, 5), (0, 0, 0, 5), (0, 0, 151, 5), (149, 119, 1, 2)])
 def test_a_region_outside_the_photo_says_how_large_that_is(region: tuple[int, int, int, int]) -> None:
-    with pytest.raises(UsageError, match=r"does not lie in a photo of 150x120"):
+    with pytest.raises(PhotoError, match=r"does not lie in a photo of 150x120"):
         restore_region(photo_of(random_pixels(120, 150, 3, np.uint8)), region, identity, tile=0, overlap=0)

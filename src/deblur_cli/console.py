@@ -122,10 +122,10 @@ class Console:
         for header in headers:
             table.add_column(header, no_wrap=header == headers[0])
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*(escape(printable(cell)) for cell in row))
         out.print(table)
         for note in notes:
-            out.print(escape(note), soft_wrap=True)
+            out.print(escape(printable(note)), soft_wrap=True)
 
     def _say_finished(self, event: Finished) -> None:
         if self._quiet:

@@ -16,6 +16,9 @@ from deblur_cli.photo import Photo
 MAX_SHIFT = 3
 """Pixels: a blurry photo and its sharp one are rarely aligned better, and a shift is no fault of the restoring."""
 
+SMALLEST = 11 + 2 * MAX_SHIFT
+"""Pixels a side: the window of SSIM, and a border on both sides."""
+
 Image = NDArray[np.float32]
 """(h, w, 3 | 1) in 0..1."""
 
@@ -39,12 +42,13 @@ def evaluate_photo(photo: Photo, sharp: Photo, *, name: str, lpips: bool = False
     All shifts of up to 3 pixels are tried; the one with the highest PSNR counts, for the other figures too. Every shift
     is scored on the same pixels of the sharp photo: all but a border of 3.
     """
-    image, reference = _image(photo), _image(sharp)
+    same_scale = photo.pixels.dtype == sharp.pixels.dtype  # of floats, each might find another white
+    image, reference = _image(photo, sharp.peak if same_scale else photo.peak), _image(sharp, sharp.peak)
     h, w, channels = reference.shape
-    if image.shape[:2] != (h, w) or min(h, w) <= 4 * MAX_SHIFT:
+    if image.shape[:2] != (h, w) or min(h, w) < SMALLEST:
         raise PhotoError(
             f"{name}: the photo is {image.shape[1]}x{image.shape[0]}, its sharp one {w}x{h}",
-            hint=f"They must be of one size, of more than {4 * MAX_SHIFT} pixels a side.",
+            hint=f"They must be of one size, of at least {SMALLEST} pixels a side.",
         )
     image = np.broadcast_to(image, (h, w, max(image.shape[2], channels)))
     reference = np.broadcast_to(reference, image.shape)
@@ -56,8 +60,8 @@ def evaluate_photo(photo: Photo, sharp: Photo, *, name: str, lpips: bool = False
     return Scores(_psnr(best, target), _ssim(best, target), _lpips(best, target) if lpips else None, shift)
 
 
-def _image(photo: Photo) -> Image:
-    return photo.pixels.astype(np.float32) / np.float32(photo.peak)
+def _image(photo: Photo, peak: float) -> Image:
+    return photo.pixels.astype(np.float32) / np.float32(peak)
 
 
 def _moved(image: Image, down: int, right: int) -> Image:

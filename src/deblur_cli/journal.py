@@ -68,7 +68,7 @@ class Journal:
 
     def read(self) -> Self:
         """Read what the journals of the folder say."""
-        for path in sorted(self.folder.glob(f"{PREFIX}*.jsonl")):
+        for path in sorted(self.folder.glob(f"{PREFIX}*.jsonl"), key=_written):
             before = set(self._claims)
             for line in path.read_bytes().split(b"\n")[:-1]:
                 self._take(line)
@@ -111,11 +111,11 @@ class Journal:
         return [os.path.normpath(os.path.join(self.folder.absolute(), name)) for name in self._entries]
 
     def unfinished(self) -> list[Path]:
-        """The targets that a run was about to write and that are not told to be finished.
+        """The targets that a run was about to write, perhaps again, and that are not told to be finished since.
 
         Those of other shares are left out: they may be writing at this moment.
         """
-        names = self._claims - self._entries.keys() - self._claims_of_others
+        names = self._claims - self._claims_of_others
         return [self.folder / name for name in sorted(names)]
 
     def is_of(self, entry: Entry, source: Path, stamp: Stamp) -> bool:
@@ -125,7 +125,7 @@ class Journal:
     def claim(self, targets: Iterable[Path]) -> None:
         """Say, durably, that these targets are about to be written."""
         names = map(self._name, targets)
-        new = [name for name in names if name not in self._entries and name not in self._claims]
+        new = [name for name in names if name not in self._claims]
         if new:
             self._append({"claims": new})
             self.sync()
@@ -168,6 +168,7 @@ class Journal:
                     )  # one mapping for all, or 100,000 lines fill the memory
                 entry = Entry(**values)
                 self._entries[entry.target] = entry
+                self._claims.discard(entry.target)
                 self._last_made_with = entry.made_with
         except (ValueError, TypeError, KeyError):
             pass
@@ -205,6 +206,11 @@ def results_in(folder: Path) -> list[str]:
 
 class BusyError(DeblurError):
     """Another batch is working in the same folder."""
+
+
+def _written(path: Path) -> tuple[int, str]:
+    """By what journals of one folder are ordered: that which was written last holds."""
+    return path.stat().st_mtime_ns, path.name
 
 
 def _open(path: Path) -> BinaryIO:

@@ -109,12 +109,12 @@ def restore_region(photo: Photo, region: Region, predict: Predict, **options: An
     """Restore a part of a photo and leave every other pixel as it is; options as of `restore_photo`.
 
     The network sees some of the surroundings too. Inside the region, towards its border, the result fades into the
-    photo, so that no edge shows. UsageError for a region that does not lie in the photo.
+    photo, so that no edge shows. PhotoError for a region that does not lie in the photo.
     """
     photo_h, photo_w = photo.pixels.shape[:2]
     x, y, w, h = region
     if min(x, y) < 0 or min(w, h) < 1 or x + w > photo_w or y + h > photo_h:
-        raise UsageError(
+        raise PhotoError(
             f"the region {x},{y},{w},{h} does not lie in a photo of {photo_w}x{photo_h}",
             hint="--region takes X,Y,W,H: left and top edge, width and height, in pixels of the upright photo.",
         )

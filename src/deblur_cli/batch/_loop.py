@@ -255,7 +255,9 @@ def _explained(job: Job, error: Exception) -> PhotoError:
         return error
     if isinstance(error, DeblurError):
         raise error
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(
+        error
+    ):  # as torch's CPU allocator says it
         return PhotoError(f"{job.name}: not enough memory", hint="Try a smaller --tile, such as 256.")
     if isinstance(error, OSError):
         return PhotoError(f"{job.target or 'standard output'}: cannot be written: {error.strerror}")

@@ -123,6 +123,7 @@ def _bury(worker: _Worker, suspects: deque[Job], emit: Emit) -> None:
         suspects.extend(worker.at_hand)
         return
     for job in worker.at_hand:
+        emit(Started(job))  # which it may not have come to say
         code = worker.process.exitcode or 0
         end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         emit(

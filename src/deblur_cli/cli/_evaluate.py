@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -64,7 +66,7 @@ def evaluate(
     from deblur_cli.photo import read_photo
 
     console = Console(quiet=quiet)
-    pairs = pair_photos(blurry, sharp)
+    pairs = pair_photos(blurry, sharp, console)
     deblurrer = Deblurrer(weights, device, precision, parse_tile(tile), window)
     rows = []
     failed = 0
@@ -84,7 +86,7 @@ def evaluate(
     raise typer.Exit(1 if failed else 0)
 
 
-def pair_photos(blurry: Path, sharp: Path) -> list[tuple[Path, Path]]:
+def pair_photos(blurry: Path, sharp: Path, console: "Console") -> list[tuple[Path, Path]]:
     """Two photos, or each photo below a folder with that of the same name (whatever its extension) below the other."""
     from deblur_cli.jobs import natural_key
     from deblur_cli.photo import looks_like_photo
@@ -100,14 +102,16 @@ def pair_photos(blurry: Path, sharp: Path) -> list[tuple[Path, Path]]:
     def found(folder: Path) -> dict[Path, Path]:
         return {
             path.relative_to(folder).with_suffix(""): path
-            for path in folder.rglob("*")
-            if looks_like_photo(path)
+            for path in sorted(folder.rglob("*"))
+            if looks_like_photo(path) and not path.name.startswith(".")
         }
 
     photos, originals = found(blurry), found(sharp)
     pairs = [(photos[name], originals[name]) for name in photos if name in originals]
     if not pairs:
         raise UsageError(f"no photo below {blurry} has one of the same name below {sharp}")
+    if alone := len(photos) - len(pairs):
+        console.say(f"passed over: {alone} of {len(photos)} photos below {blurry}, which have no sharp one")
     return sorted(pairs, key=lambda pair: natural_key(str(pair[0])))
 
 
@@ -125,10 +129,12 @@ def _print_table(rows: list[Row], console: "Console") -> None:
 
 
 def _print_csv(rows: list[Row], console: "Console") -> None:
+    from deblur_cli.console import printable
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["photo", *rows[0].figures()])
     for row in rows:
-        writer.writerow([row.name, *row.figures().values()])
+        writer.writerow([printable(row.name), *row.figures().values()])
     writer.writerow(["mean", *_mean(rows).values()])
 
 
@@ -137,7 +143,14 @@ def _print_json(rows: list[Row], console: "Console") -> None:
         {"photo": row.name, **row.figures(), "shift_before": row.before.shift, "shift_after": row.after.shift}
         for row in rows
     ]
-    typer.echo(json.dumps({"photos": photos, "mean": _mean(rows)}, indent=2).replace("Infinity", "null"))
+    typer.echo(
+        json.dumps({"photos": [_finite(photo) for photo in photos], "mean": _finite(_mean(rows))}, indent=2)
+    )
+
+
+def _finite(figures: Mapping[str, object]) -> dict[str, object]:
+    """JSON has no infinity, which is the PSNR of a photo to itself."""
+    return {name: None if value == math.inf else value for name, value in figures.items()}
 
 
 _PRINTERS = {"table": _print_table, "csv": _print_csv, "json": _print_json}

@@ -1,6 +1,6 @@
 """The options that commands share: each is declared once."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 import typer
@@ -70,7 +70,7 @@ Quality = Annotated[
         max=100,
         metavar="1..100",
         help="Of JPEG, WebP and AVIF.",
-        show_default="the input's, at least 92",
+        show_default="92, or a finer JPEG's own",
     ),
 ]
 StripMetadata = Annotated[bool, flag("--strip-metadata", help="Leave out EXIF, XMP, IPTC and comments.")]
@@ -110,9 +110,12 @@ class Options:
 
     @classmethod
     def of(cls, context: typer.Context) -> "Options":
-        """Those of the command that is running."""
+        """Those of the command that is running; weights that are to be downloaded are told by their name."""
         names = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in context.params.items() if name in names})
+        options = cls(**{name: value for name, value in context.params.items() if name in names})
+        return (
+            replace(options, weights="motion") if options.download and options.weights == "auto" else options
+        )
 
 
 def parse_region(text: str) -> tuple[int, int, int, int]:
@@ -120,10 +123,12 @@ def parse_region(text: str) -> tuple[int, int, int, int]:
     try:
         x, y, w, h = map(int, text.split(","))
     except ValueError:
+        x = y = w = h = -1
+    if min(x, y) < 0 or min(w, h) < 1:
         raise UsageError(
             f"--region {text} is no region",
             hint="It takes X,Y,W,H: left and top edge, width and height, in pixels of the upright photo.",
-        ) from None
+        )
     return x, y, w, h
 
 

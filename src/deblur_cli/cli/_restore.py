@@ -117,8 +117,8 @@ def load_process(options: Options, console: "Console") -> "Process":
     check_strength(options.strength)
     if options.threads:
         torch.set_num_threads(options.threads)
-    if options.download:
-        fetch(find_weights("motion" if options.weights == "auto" else options.weights), console)
+    if options.download and not Path(options.weights).is_file():
+        fetch(find_weights(options.weights), console)
     deblurrer = Deblurrer(
         options.weights,
         options.device,

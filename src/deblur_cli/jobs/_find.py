@@ -61,9 +61,19 @@ class Search:
             files = [Path(entry.path) for entry in visible if entry not in inside]
             photos = [path for path in files if self._is_photo(path)]
             self.count("not a photo", len(files) - len(photos))
-            mine = [path for path in photos if not self.results or os.path.abspath(path) not in self.results]
-            self.count("a result of deblur", len(photos) - len(mine))
-            yield mine
+            yield self._inputs(photos)
+
+    def without_results(self, photos: list[Path], folder: Path) -> list[Path]:
+        """Of photos named one by one, those that the journals of a folder do not tell of as results."""
+        self.results.update(self._results_in(folder))
+        return self._inputs(photos)
+
+    def _inputs(self, photos: list[Path]) -> list[Path]:
+        if not self.results:
+            return photos
+        inputs = [path for path in photos if os.path.abspath(path) not in self.results]
+        self.count("a result of deblur", len(photos) - len(inputs))
+        return inputs
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
         try:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from deblur_cli.errors import UsageError
 
-DEFAULT_SUFFIX = "_sharp"
 STANDARD_STREAM = "-"
 MAX_NAME_BYTES = 255
 """Of one name, on nearly all file systems."""

@@ -70,14 +70,27 @@ def _find(
     base = output or Path(os.path.commonpath([os.path.abspath(path.parent) for path in photos] or ["."]))
     several = len(folders.intersection(named)) > 1
     places = [(path, Path(path.resolve().name if several and path in folders else "")) for path in named]
+    kept = set(_inputs_of(photos, base, naming.suffix, search, beside=output is None))
     for path, place in [*places, *((path, _downwards(path)) for path in listed)]:
-        if path not in folders:
+        if path in kept:
             yield _Found(path, place if path in named else place.parent, base)
+        if path not in folders:
             continue
         for group in search.photos(path):
-            photos = group if output else _without_results(group, naming.suffix, search)
-            for photo in photos:
+            inputs = group if output else _without_results(group, naming.suffix, search)
+            for photo in inputs:
                 yield _Found(photo, place / photo.parent.relative_to(path), output or path)
+
+
+def _inputs_of(photos: list[Path], base: Path, suffix: str, search: Search, *, beside: bool) -> list[Path]:
+    """Of photos that a glob or a list names, those that are no results: they name both, when they are used again."""
+    inputs = search.without_results(photos, base)
+    if not beside:
+        return inputs
+    folders: dict[Path, list[Path]] = {}
+    for photo in inputs:
+        folders.setdefault(photo.parent, []).append(photo)
+    return [photo for group in folders.values() for photo in _without_results(group, suffix, search)]
 
 
 def _downwards(path: Path) -> PurePath:
