@@ -110,6 +110,7 @@ def dng() -> bytes:
         extratags=[
             (271, 2, 5, "Acme", True),
             (272, 2, 4, "One", True),
+            (700, 1, 12, b"<x:xmpmeta/>", True),
             (33421, 3, 2, (2, 2), True),
             (33422, 1, 4, bytes((0, 1, 1, 2)), True),
             (50706, 1, 4, bytes((1, 4, 0, 0)), True),

@@ -36,6 +36,28 @@ def test_other_modes_become_true_colour_or_gray(mode: str, expected: str, tmp_pa
     assert deblur(image, weights=weights(tmp_path)).mode == expected
 
 
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+def test_deep_gray_of_whatever_mode_keeps_its_values(mode: str, tmp_path: Path) -> None:
+    values = np.linspace(813, 65535, 600).astype(np.uint16).reshape(20, 30)
+    image = Image.frombytes(
+        mode, (30, 20), values.astype({"I": "<i4", "I;16": "<u2", "I;16B": ">u2"}[mode]).tobytes()
+    )
+    sharp = deblur(image, weights=weights(tmp_path), strength=0)
+    assert sharp.mode == "I;16"
+    np.testing.assert_array_equal(np.asarray(sharp), values)
+
+
+def test_deep_gray_out_of_range_is_no_photo(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="outside 0 to 65535"):
+        deblur(Image.new("I", (9, 9), 70000), weights=weights(tmp_path))
+
+
+def test_cmyk_loses_the_profile_of_its_inks(tmp_path: Path) -> None:
+    image = Image.new("CMYK", (9, 9))
+    image.info["icc_profile"] = b"inks"
+    assert "icc_profile" not in deblur(image, weights=weights(tmp_path)).info
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(9, 17), (9, 17, 1), (9, 17, 3), (9, 17, 4)])
 def test_an_array_comes_back_in_its_shape_and_dtype(dtype: type, shape: tuple, tmp_path: Path) -> None:

@@ -76,6 +76,10 @@ def test_png_gamma_and_texts_come_back() -> None:
     as_tiff = io.BytesIO()
     notes = write_photo(read_photo(io.BytesIO(file.getvalue())), as_tiff, format="TIFF")
     assert notes == ("only PNG can hold its iTXt, tEXt: left out",)
+    info = PngInfo()
+    info.add(b"gAMA", (100000).to_bytes(4, "big"))
+    linear = read_photo(io.BytesIO(pillow(IMAGE, "PNG", pnginfo=info)))
+    assert write_photo(linear, io.BytesIO(), format="JPEG") == ("only PNG can hold its gAMA: left out",)
     stripped = io.BytesIO()
     write_photo(read_photo(io.BytesIO(file.getvalue())), stripped, strip_metadata=True)
     with Image.open(stripped) as image:

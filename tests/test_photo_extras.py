@@ -63,7 +63,10 @@ def test_raw_is_developed_to_16_bits(tmp_path: Path) -> None:
     assert "developed" in photo.notes[0]
     write_photo(photo, tmp_path / "a.tif")
     with Image.open(tmp_path / "a.tif") as image:
-        assert image.getexif()[271] == "Acme"
+        exif = image.getexif()
+        assert exif[271] == "Acme"
+        assert not {33421, 50706, 50721} & set(exif), "it is no raw file any more"
+        assert image.info["xmp"] == b"<x:xmpmeta/>"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import PhotoInfo, inspect_photo, read_photo, write_photo
+from deblur_cli.photo._formats import format_of_bytes
 
 FIXTURES = Path(__file__).parent / "data/photos"
 RNG = np.random.default_rng(0)
@@ -119,7 +120,7 @@ def test_reads_what_others_write(name: str) -> None:
     assert photo.pixels.dtype == expected.dtype
     np.testing.assert_array_equal(photo.pixels, expected.reshape(16, 24, -1))
     assert photo.alpha is None
-    assert photo.notes == ()
+    assert photo.notes == (("64 bits are reduced to 32",) if bits == 64 else ())
     assert (info.height, info.width, info.mode, info.bits) == (16, 24, mode, bits)
 
 
@@ -260,7 +261,7 @@ def test_channels_beyond_alpha_are_left_out_and_said() -> None:
     samples = np.dstack([RGB, RGB[..., :2]])
     photo = read_photo(io.BytesIO(tiff(samples, extrasamples=["unassalpha", "unspecified"])))
     np.testing.assert_array_equal(np.dstack([photo.pixels, photo.alpha]), samples[..., :4])
-    assert photo.notes == ("1 extra channels are left out",)
+    assert photo.notes == ("1 extra channel is left out",)
 
 
 def test_inspecting_says_what_there_is() -> None:
@@ -282,3 +283,62 @@ def test_importing_it_imports_no_decoder() -> None:
     code = "import sys, deblur_cli.photo; print(*sorted({'PIL', 'imagecodecs', 'tifffile', 'torch'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_descriptions_of_pages_go_with_the_pages() -> None:
+    for options in ({}, {"imagej": True}, {"ome": True}):
+        file = io.BytesIO()
+        pages = np.stack([RGB[..., 0]] * 3)
+        tifffile.imwrite(file, pages, photometric="minisblack", **options)
+        out = io.BytesIO()
+        write_photo(read_photo(io.BytesIO(file.getvalue())), out)
+        np.testing.assert_array_equal(tifffile.imread(io.BytesIO(out.getvalue())), RGB[..., 0])
+
+
+def test_the_description_of_a_single_page_stays() -> None:
+    out = io.BytesIO()
+    write_photo(read_photo(io.BytesIO(tiff(RGB, description="A cat", metadata=None))), out)
+    assert tifffile.TiffFile(io.BytesIO(out.getvalue())).pages.first.description == "A cat"
+
+
+def test_photoshops_layers_are_left_out_and_said() -> None:
+    layers = (37724, 7, 10, b"Adobe Phot", True)
+    photo = read_photo(io.BytesIO(tiff(RGB, extratags=[layers])))
+    assert photo.notes == ("the photo is restored as a whole: Photoshop's layers are left out",)
+    out = io.BytesIO()
+    write_photo(photo, out)
+    assert b"Adobe Phot" not in out.getvalue()
+
+
+def test_a_raw_file_under_another_name_is_not_its_preview() -> None:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(RGB, photometric="rgb", subfiletype=1, subifds=1)  # the preview first, as cameras do
+        writer.write(GRAY.repeat(4, 0).repeat(4, 1), photometric=32803)
+    with pytest.raises(PhotoError, match="a camera's raw file under a name that does not end as one's does"):
+        read_photo(io.BytesIO(file.getvalue()))
+
+
+def test_cmyk_of_more_than_it_can_hold() -> None:
+    samples = np.random.default_rng(0).integers(0, 65536, (16, 24, 5), np.uint16)
+    photo = read_photo(io.BytesIO(tiff(samples, photometric="separated", extrasamples=["unassalpha"])))
+    assert photo.notes[:2] == ("1 extra channel is left out", "16 bits are reduced to 8")
+
+
+def test_a_motion_photo_says_that_its_video_is_left_out() -> None:
+    xmp = b'<x:xmpmeta><rdf:Description GCamera:MotionPhoto="1"/></x:xmpmeta>'
+    photo = read_photo(io.BytesIO(pillow(IMAGE, "JPEG", xmp=xmp)))
+    assert photo.notes == ("the file holds a video too (a motion photo): it is left out",)
+
+
+def test_two_pictures_in_a_ppm_are_mentioned() -> None:
+    one = pillow(IMAGE, "PPM")
+    assert read_photo(io.BytesIO(one + b"\n")).notes == ()
+    assert read_photo(io.BytesIO(one * 2)).notes == (
+        "only the first picture is restored: the others are left out",
+    )
+
+
+def test_avif_by_its_compatible_brands() -> None:
+    assert format_of_bytes(b"\0\0\0\x20ftypmif1\0\0\0\0miafavifMA1B", ".avif") == "AVIF"
+    assert format_of_bytes(b"\0\0\0\x20ftypmif1\0\0\0\0miafheicxxxx", ".heic") == "HEIC"

@@ -71,6 +71,7 @@ class Deblurrer:
     def __call__(self, image: Image, *, strength: float = 1.0) -> Image:
         """Sharpen a PIL image or an array; the result has the same type, size, mode and dtype.
 
+        Of images: modes L, LA, RGB, RGBA, I;16 and F; all others (P, CMYK, ...) come back as the one of these that holds them.
         Arrays are (h, w) or (h, w, c) with c 1, 3 or 4 (alpha last): uint8, uint16, or floats in 0..1.
         """
         if isinstance(image, np.ndarray):

@@ -4,11 +4,15 @@ import re
 import struct
 
 from deblur_cli import __version__
+from deblur_cli.photo import _photoshop
 from deblur_cli.photo import _tiff_tags as tt
+from deblur_cli.photo._photo import Metadata
 from deblur_cli.photo._tiff_tags import Tags, TagsError
 
 SOFTWARE = f"deblur-cli {__version__}".encode() + b"\0"
 
+_ON_PAGES = re.compile(rb"\{\"shape\"|ImageJ=|\s*<\?xml.*<OME", re.DOTALL)
+"""Descriptions, of tifffile, ImageJ and OME, by which readers put a stack of pages together."""
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8](?=\s*[\"'<])")
 _XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
 
@@ -126,11 +130,28 @@ def contents(tags: Tags) -> tuple[tt.Ifd, tt.Ifd, tt.Ifd, tt.Ifd]:
     return first, exif, tags.child(first, tt.GPS_IFD), tags.child(exif, tt.INTEROPERABILITY_IFD)
 
 
-def exif_of_tiff(tags: Tags) -> bytes | None:
+def metadata_of_tiff(tags: Tags, *, whole: bool = True) -> Metadata:
+    """What the first IFD of a TIFF file holds. whole: all of the file's pages are kept."""
+    ifd = tags.ifd(tags.first)
+    photoshop = ifd[tt.PHOTOSHOP].value if tt.PHOTOSHOP in ifd else b""
+    if tt.IPTC in ifd and not _photoshop.iptc_of(photoshop):
+        photoshop += _photoshop.wrapped(ifd[tt.IPTC].value)
+    return Metadata(
+        icc=ifd[tt.ICC].value if tt.ICC in ifd else None,
+        exif=_exif_of_tiff(tags, whole),
+        xmp=ifd[tt.XMP].value if tt.XMP in ifd else None,
+        photoshop=photoshop or None,
+        dpi=dpi_of_ifd(tags, ifd),
+    )
+
+
+def _exif_of_tiff(tags: Tags, whole: bool) -> bytes | None:
     """The EXIF block that a TIFF file is: its tags less those about pixels and those that `Metadata` has."""
     first, exif, gps, interoperability = contents(tags)
-    elsewhere = tt.LAYOUT | {tt.XMP, tt.IPTC, tt.PHOTOSHOP, tt.ICC}
+    elsewhere = tt.LAYOUT | tt.ABOUT_OTHER_PIXELS | {tt.XMP, tt.IPTC, tt.PHOTOSHOP, tt.ICC}
     elsewhere |= {tt.X_RESOLUTION, tt.Y_RESOLUTION, tt.RESOLUTION_UNIT}
+    if not whole and tt.IMAGE_DESCRIPTION in first and _ON_PAGES.match(first[tt.IMAGE_DESCRIPTION].value):
+        elsewhere |= {tt.IMAGE_DESCRIPTION, *tt.IMAGEJ}
     first = {tag: value for tag, value in first.items() if tag not in elsewhere}
     if not first and not exif and not gps:
         return None

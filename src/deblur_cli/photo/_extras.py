@@ -1,13 +1,14 @@
 """HEIC and camera RAW files, read through libraries that are installed as extras."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 
 from deblur_cli.photo import _tiff_tags as tt
 from deblur_cli.photo._boxes import check_boxes, note_on_colours
 from deblur_cli.photo._errors import CutShortError, extra
-from deblur_cli.photo._exif import exif_of_tiff
+from deblur_cli.photo._exif import metadata_of_tiff
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
 
@@ -49,12 +50,12 @@ def open_raw(data: bytes) -> Opened:
     with extra("raw"):
         import rawpy
 
-    exif = None
+    metadata = Metadata()
     try:
         tags = tt.Tags.parse(data)
         if tags.end_of_pixels() > len(data):  # LibRaw would make a picture of what there is
             raise CutShortError
-        exif = exif_of_tiff(tags)
+        metadata = replace(metadata_of_tiff(tags), icc=None, dpi=None)  # which are about the preview
     except tt.TagsCutShortError:
         raise
     except tt.TagsError:
@@ -68,4 +69,4 @@ def open_raw(data: bytes) -> Opened:
 
     note = "developed from the camera's raw data with its white balance, to 16-bit sRGB"
     encoding = Encoding("RAW", compression="adobe_deflate")
-    return Opened(height, width, "RGB", 16, encoding, Metadata(exif=exif), decode, notes=(note,))
+    return Opened(height, width, "RGB", 16, encoding, metadata, decode, notes=(note,))

@@ -1,6 +1,7 @@
 """JPEG: Pillow for the pixels, its segments read and written here."""
 
 import io
+import re
 import struct
 
 import numpy as np
@@ -17,6 +18,7 @@ _EXIF, _XMP, _ICC, _PHOTOSHOP = (
     b"Photoshop 3.0\0",
 )
 _MPF = b"MPF\0"
+_VIDEO = re.compile(rb"(MotionPhoto|MicroVideo)(\s*=\s*[\"']|>)1")
 _STANDARD_LUMINANCE_SUM = 3688
 """Of the 64 steps of the JPEG standard's luminance table, which is quality 50."""
 _PIXELS_PER_BYTE = 1024
@@ -34,6 +36,8 @@ def open_jpeg(data: bytes) -> Opened:
     notes = []
     if any(name == "APP2" and body.startswith(_MPF) for name, body in segments):
         notes.append("the file holds more pictures (a preview, a depth or a gain map): they are left out")
+    if any(name == "APP1" and _VIDEO.search(body) for name, body in segments):
+        notes.append("the file holds a video too (a motion photo): it is left out")
     tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
     subsampling = max(0, JpegImagePlugin.get_sampling(image))
     encoding = Encoding("JPEG", False, tables, subsampling, "progressive" in image.info)

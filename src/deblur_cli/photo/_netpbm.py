@@ -35,6 +35,9 @@ def open_netpbm(data: bytes) -> Opened:
     if height * row_bytes > len(data) - end:
         raise CutShortError
 
+    more = kind not in _PLAIN and data[end + height * row_bytes :].lstrip()[:1] == b"P"
+    notes = ("only the first picture is restored: the others are left out",) if more else ()
+
     def decode() -> Samples:
         if kind in _PLAIN:
             samples = _plain_numbers(data[end:], kind in _BITMAPS, height * width * channels)
@@ -50,9 +53,8 @@ def open_netpbm(data: bytes) -> Opened:
 
     comment = b"\n".join(_COMMENT.findall(data[:end]))
     mode = "RGB" if kind in _PIXMAPS else "gray"
-    return Opened(
-        height, width, mode, maximum.bit_length(), Encoding("PPM"), Metadata(comment=comment or None), decode
-    )
+    metadata = Metadata(comment=comment or None)
+    return Opened(height, width, mode, maximum.bit_length(), Encoding("PPM"), metadata, decode, notes=notes)
 
 
 def _plain_numbers(text: bytes, digits: bool, count: int) -> Samples:

@@ -13,6 +13,7 @@ from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MODES = {0: ("gray", 1), 2: ("RGB", 3), 3: ("palette", 1), 4: ("gray and alpha", 2), 6: ("RGB and alpha", 4)}
+_SRGB_GAMMA = struct.pack(">I", 45455)
 COLOUR_CHUNKS = ("cHRM", "gAMA", "sRGB", "cICP", "mDCV", "cLLI")
 _TEXT_CHUNKS = ("tEXt", "zTXt", "iTXt")
 _XMP = b"XML:com.adobe.xmp"
@@ -93,6 +94,11 @@ def _metadata(chunks: list[tuple[str, bytes]]) -> Metadata:
         elif name in COLOUR_CHUNKS:
             native.append((name, body))
     return Metadata(**{kind: block for kind, block in found.items() if block}, dpi=dpi, native=tuple(native))
+
+
+def tells_colours(name: str, body: bytes) -> bool:
+    """Whether a chunk says that the pixels are other than sRGB, which a file without it would be taken for."""
+    return name == "cICP" or (name == "gAMA" and body != _SRGB_GAMMA)
 
 
 def _text(name: str, body: bytes) -> tuple[bytes, bytes]:

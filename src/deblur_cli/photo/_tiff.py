@@ -11,7 +11,7 @@ import numpy as np
 from deblur_cli.photo import _photoshop
 from deblur_cli.photo import _tiff_tags as tt
 from deblur_cli.photo._errors import CutShortError, UnsupportedError
-from deblur_cli.photo._exif import contents, dpi_of_ifd, exif_of_tiff, resolution_tags
+from deblur_cli.photo._exif import contents, metadata_of_tiff, resolution_tags
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples, white_of
 from deblur_cli.photo._tiff_tags import Tags
 
@@ -36,25 +36,24 @@ def open_tiff(data: bytes) -> Opened:
     ifd = tags.ifd(tags.first)
     if tt.LAYOUT & tags.entries(tags.first).keys() - ifd.keys():  # what tifffile would take a default for
         raise CutShortError
-    exif = exif_of_tiff(tags)
-    photoshop = ifd[tt.PHOTOSHOP].value if tt.PHOTOSHOP in ifd else b""
-    if tt.IPTC in ifd and not _photoshop.iptc_of(photoshop):
-        photoshop += _photoshop.wrapped(ifd[tt.IPTC].value)
-    metadata = Metadata(
-        icc=ifd[tt.ICC].value if tt.ICC in ifd else None,
-        exif=exif,
-        xmp=ifd[tt.XMP].value if tt.XMP in ifd else None,
-        photoshop=photoshop or None,
-        dpi=dpi_of_ifd(tags, ifd),
-    )
+    if (tags.integer(ifd.get(tt.NEW_SUBFILE_TYPE)) or 0) & 1 and tt.SUB_IFDS in ifd:
+        raise UnsupportedError(
+            "a camera's raw file under a name that does not end as one's does, such as .dng,"
+        )
+    pages = _count_pages(tags)
+    metadata = metadata_of_tiff(tags, whole=pages == 1)
     file = TiffFile(io.BytesIO(data))
     page = file.pages.first
-    pages = _count_pages(tags)
     notes = [f"only the first of {pages} pages is restored: the others are left out"] if pages > 1 else []
     channels = _check(page, len(data))
     mode = _MODES.get(page.photometric, "RGB")
-    if (extra := page.samplesperpixel - channels) > 1:
-        notes.append(f"{extra - 1} extra channels are left out")
+    extra = page.samplesperpixel - channels
+    if unused := max(0, extra - (mode != "CMYK")):
+        notes.append(f"{unused} extra {'channel is' if unused == 1 else 'channels are'} left out")
+    if page.bitspersample > (8 if mode == "CMYK" else 32):
+        notes.append(f"{page.bitspersample} bits are reduced to {8 if mode == 'CMYK' else 32}")
+    if tt.PHOTOSHOP_LAYERS in ifd:
+        notes.append("the photo is restored as a whole: Photoshop's layers are left out")
     compression = _name(page.compression).lower()
     encoding = Encoding(
         "TIFF",

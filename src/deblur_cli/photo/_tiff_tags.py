@@ -62,6 +62,12 @@ LAYOUT = frozenset(tag for first, last in _LAYOUT_RANGES for tag in range(first,
 """The tags of a TIFF file that say how its pixels lie: of no meaning in any other file."""
 
 
+ABOUT_OTHER_PIXELS = frozenset((0x828D, 0x828E, 0x935C, 0xC44F, *range(0xC612, 0xC800)))
+"""Tags of a camera's raw data, of Photoshop's layers and of notes on them: the restored picture has none of these."""
+PHOTOSHOP_LAYERS = 0x935C
+IMAGEJ = 0xC696, 0xC697
+
+
 class TagsError(ValueError):
     """What is no TIFF structure."""
 

@@ -19,7 +19,7 @@ from deblur_cli.photo._jxl import encode_jxl
 from deblur_cli.photo._netpbm import encode_netpbm
 from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples, white_of
 from deblur_cli.photo._photoshop import without
-from deblur_cli.photo._png import COLOUR_CHUNKS, encode_png
+from deblur_cli.photo._png import COLOUR_CHUNKS, encode_png, tells_colours
 from deblur_cli.photo._tiff import encode_tiff
 from deblur_cli.photo._webp import encode_webp
 
@@ -99,7 +99,7 @@ def _samples(photo: Photo, entry: Format) -> tuple[Samples, list[str]]:
         pixels = _divided(pixels, alpha)
     if alpha is not None and not entry.alpha:
         if (alpha < white_of(alpha)).any():
-            pixels = _onwhite_of(pixels, alpha)
+            pixels = _on_white(pixels, alpha)
             notes.append(f"{entry.name} has no transparency: the photo is laid on white")
         alpha = None
     if pixels.shape[2] == 1 and (not entry.gray or (alpha is not None and entry.name in ("BMP", "GIF"))):
@@ -137,7 +137,7 @@ def _divided(pixels: Samples, alpha: Samples) -> Samples:
     return _like(colours, pixels)
 
 
-def _onwhite_of(pixels: Samples, alpha: Samples) -> Samples:
+def _on_white(pixels: Samples, alpha: Samples) -> Samples:
     white = white_of(pixels)
     share = alpha[..., None] / np.float32(white)
     mixed = pixels * share + white * (1 - share)
@@ -164,7 +164,9 @@ def _metadata(photo: Photo, entry: Format, samples: Samples, strip: bool) -> tup
         return Metadata(icc=icc, native=tuple(item for item in native if item[0] in COLOUR_CHUNKS)), notes
     if lost := [kind for kind in kept.kinds() if kind not in entry.metadata]:
         notes.append(f"{entry.name} cannot hold {' and '.join(lost)}: left out")
-    further = {name for name, _ in kept.native if name not in COLOUR_CHUNKS or name == "cICP"}
+    further = {name for name, body in kept.native if name not in COLOUR_CHUNKS or tells_colours(name, body)}
+    if kept.icc or "sRGB" in dict(kept.native):
+        further.discard("gAMA")
     if further and not same_format:
         notes.append(f"only {photo.encoding.format} can hold its {', '.join(sorted(further))}: left out")
     height, width = samples.shape[:2]
