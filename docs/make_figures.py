@@ -1,12 +1,19 @@
-"""Draw the figures of the documentation: `python docs/make_figures.py`.
+"""Draw the figures of the documentation: `PYTHONPATH=. python docs/make_figures.py`.
 
 images/network.svg is Restormer at a glance, with sizes taken from the config; images/before_after.jpg is the README's
-picture, made by the program itself from examples/.
+picture, made by the program itself from examples/; images/failures.jpg shows what `compact` cannot do, on photos of scikit-image.
 """
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image
+from skimage import data
+from torch import Tensor
+from training import blur
+from training.degrade import add_noise
+from training.dice import Dice
 
 from deblur_cli import deblur
 from deblur_cli.model import RestormerConfig
@@ -138,7 +145,32 @@ def before_after() -> Image.Image:
     return picture
 
 
+def blurred(photo: np.ndarray, kernel: Tensor, noise: float = 0.0) -> Image.Image:
+    """A photo (h, w, 3) uint8 as a camera would have taken it with this blur."""
+    light = blur.convolve(blur.to_linear(torch.from_numpy(photo).permute(2, 0, 1) / 255), kernel)
+    light = add_noise(light, noise, Dice(1)) if noise else light
+    return Image.fromarray((blur.to_srgb(light).permute(1, 2, 0) * 255).round().byte().numpy())
+
+
+def failures() -> Image.Image:
+    """Three rows of blurred, restored and sharp: 25 px of shake, a lens 6 px out of focus, shake with much noise."""
+    cat, coffee, rocket = data.chelsea(), data.coffee(), data.rocket()
+    rows = [
+        (cat, blurred(cat, blur.shake_kernel(blur.random_path(Dice(3), 25))), (110, 60)),
+        (coffee, blurred(coffee, blur.lens_kernel(6)), (200, 90)),
+        (rocket, blurred(rocket, blur.shake_kernel(blur.random_path(Dice(5), 9)), 0.06), (230, 130)),
+    ]
+    w, h, gap = 300, 200, 8
+    picture = Image.new("RGB", (3 * w + 2 * gap, 3 * h + 2 * gap), PAPER)
+    for y, (sharp, blurry, (left, top)) in enumerate(rows):
+        three = (blurry, deblur(blurry, weights="compact"), Image.fromarray(sharp))
+        for x, image in enumerate(three):
+            picture.paste(image.crop((left, top, left + w, top + h)), (x * (w + gap), y * (h + gap)))
+    return picture
+
+
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     (IMAGES / "network.svg").write_text(network_svg(RestormerConfig()), encoding="utf-8")
     before_after().save(IMAGES / "before_after.jpg", quality=90)
+    failures().save(IMAGES / "failures.jpg", quality=90)

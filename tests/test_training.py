@@ -183,6 +183,16 @@ def test_a_broken_photo_is_named(tmp_path: Path) -> None:
         photos.read_photos(tmp_path)
 
 
+def test_what_is_soft_is_no_target() -> None:
+    edges = made_photo(1).float() / 255
+    smooth = torch.linspace(0, 1, 280).expand(3, 320, 280)
+    assert photos.softness(edges) < 30 < photos.SOFT_DB < photos.softness(smooth)
+    assert photos.softness(blur.convolve(edges, blur.lens_kernel(6))) > photos.softness(edges) + 8
+    drawn = iter([smooth, smooth, edges, smooth])
+    assert photos.sharp_crop(lambda: next(drawn), 8) is edges
+    assert photos.sharp_crop(lambda: smooth, 8) is smooth, "a photo of nothing but sky"
+
+
 def test_training_starts_from_the_identity(made: Photos) -> None:
     blurry, _ = trainer(made).batch(0, EASY)
     with torch.no_grad():

@@ -13,7 +13,7 @@ from torch import Tensor
 from training import blur
 from training.degrade import add_noise, jpeg, sharpen
 from training.dice import Dice
-from training.photos import Photos, random_crop
+from training.photos import Photos, random_crop, sharp_crop
 
 MARGIN = 40
 """Pixels around a crop that the blur may draw on; wider kernels are drawn again, smaller."""
@@ -71,8 +71,12 @@ def make_pair(photos: Photos, size: int, kind: str, dice: Dice, mix: Mix) -> Pai
     if kind == "video":
         blurry, sharp = _video(photos, whole, dice)
     else:
-        scene = expose(random_crop([_any(photos, dice)], whole, dice), dice)[0]
-        blurry, sharp = _blur(scene, photos, kind, dice, mix)
+
+        def draw() -> Tensor:
+            return random_crop([_any(photos, dice)], whole, dice)[0]
+
+        scene = draw() if kind == "sharp" else sharp_crop(draw, MARGIN)
+        blurry, sharp = _blur(expose([scene], dice)[0], photos, kind, dice, mix)
     middle = slice(MARGIN, MARGIN + size + GRID)
     blurry, sharp = blurry[:, middle, middle].clamp(0, 1), sharp[:, middle, middle]
     if kind == "sharp":  # left as it is, faults and all: target = input

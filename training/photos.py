@@ -5,7 +5,7 @@ folder with `frames` in its name holds consecutive frames of one video, everythi
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from deblur_cli.errors import PhotoError, UsageError
-from training.blur import to_linear
+from training import blur
 from training.dice import Dice
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".avif"}
@@ -25,7 +25,9 @@ HELD_OUT_OF = 6
 HELD_OUT_FRAMES, UNUSED_FRAMES = 0.2, 0.06
 """Of a video: the share at its end kept for validation, and the share before that which nobody sees."""
 
-_LINEAR = to_linear(torch.arange(256) / 255)
+SOFT_DB = 42.0
+"""Of `softness`: above this, a photo blurred by a pixel looks the same, so it is no example of a sharp one."""
+_LINEAR = blur.to_linear(torch.arange(256) / 255)
 
 
 @dataclass
@@ -130,3 +132,21 @@ def random_crop(frames: list[Tensor], size: int, dice: Dice) -> list[Tensor]:
 
     place = max(places, key=detail) if dice.chance(0.8) else places[0]
     return crop(frames, size, scale, place, dice.integer(0, 7))
+
+
+def softness(linear: Tensor) -> float:
+    """PSNR in dB of a crop to itself blurred by one pixel, in sRGB: high where there is nothing fine, as in sky or out of focus."""
+    green = blur.to_srgb(linear[1])[None, None]
+    kernel = blur.gaussian_kernel(1.0).to(green.device)
+    half = kernel.shape[0] // 2
+    error = F.conv2d(F.pad(green, (half,) * 4, "reflect"), kernel[None, None]) - green
+    return -10 * error.square().mean().clamp_min(1e-10).log10().item()
+
+
+def sharp_crop(draw: Callable[[], Tensor], border: int) -> Tensor:
+    """The first of ten crops that has something fine within its border, else the last: what is soft cannot be a target."""
+    for _ in range(10):
+        crop = draw()
+        if softness(crop[:, border:-border, border:-border]) < SOFT_DB:
+            break
+    return crop

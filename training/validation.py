@@ -10,7 +10,7 @@ from training import blur
 from training.degrade import add_noise, jpeg, sharpen
 from training.dice import Dice
 from training.pairs import MARGIN, varying_shake
-from training.photos import Photos, random_crop
+from training.photos import Photos, random_crop, sharp_crop
 
 SIZE = 256
 CASES_A_GROUP = 16
@@ -60,7 +60,12 @@ def make_cases(photos: Photos) -> list[Case]:
     for number, (group, degrade) in enumerate(_GROUPS.items()):
         for i in range(CASES_A_GROUP):
             dice = Dice(1_000_003, number, i)
-            scene = random_crop([stills[i % len(stills)]], whole, dice)[0]
+            still, blurred = stills[i % len(stills)], group != SHARP
+
+            def draw(still: Tensor = still, dice: Dice = dice) -> Tensor:
+                return random_crop([still], whole, dice)[0]
+
+            scene = sharp_crop(draw, MARGIN) if blurred else draw()
             cases.append(
                 Case(group, eight_bits(degrade(scene, dice)[middle]), eight_bits(blur.to_srgb(scene)[middle]))
             )
