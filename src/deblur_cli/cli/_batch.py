@@ -53,7 +53,7 @@ def batch(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="FOLDER...", help="Folders, with all below them, photos or globs; - is a list of them."
+            metavar="FOLDER", help="Folders, with all below them, photos or globs; - is a list of them."
         ),
     ],
     output: BatchOutput = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @app.command(no_args_is_help=True)
 def info(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos to look into.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", help="Photos to look into.")],
     as_json: Annotated[bool, flag("--json", help="One JSON object a photo, a line each.")] = False,
 ) -> None:
     """Show what is in a photo: format, size, depth, colour profile, orientation, metadata."""

@@ -49,7 +49,7 @@ AUTO_WEIGHTS_IN_WORDS = {
 def run(
     context: typer.Context,
     photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTO...", help="Photos to sharpen; - is standard input.")
+        list[str], typer.Argument(metavar="PHOTO", help="Photos to sharpen; - is standard input.")
     ],
     output: Output = None,
     weights: Weights = "auto",
