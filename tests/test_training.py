@@ -1,5 +1,6 @@
 """training/: its physics, its data and a few steps of it on made photos."""
 
+import dataclasses
 import io
 import math
 from collections.abc import Callable
@@ -85,6 +86,9 @@ def test_a_roll_of_nothing_is_the_same_as_a_kernel() -> None:
     same = blur.convolve(photo, blur.shake_kernel(path))
     inside = (..., slice(8, -8), slice(8, -8))
     torch.testing.assert_close(varying[inside], same[inside], atol=1e-3, rtol=0)
+    framed = blur.shake_with_rotation(photo, path, torch.zeros(3), (0, 0), border=8)
+    torch.testing.assert_close(framed[inside], varying[inside], atol=1e-6, rtol=0)
+    assert torch.equal(framed, F.pad(framed[inside], (8,) * 4))
 
 
 def test_srgb_there_and_back() -> None:
@@ -126,7 +130,7 @@ def test_pairs_of_every_kind(made: Photos, kind: str) -> None:
 
 
 def test_a_mix_says_how_often_a_pair_is_hard() -> None:
-    none, all_of_it = pairs.Mix(0, 0, 0, 0), pairs.Mix(1, 1, 1, 1)
+    none, all_of_it = pairs.Mix(0, 0, 0, 0, 0), pairs.Mix(1, 1, 1, 1, 1)
     light = Dice(1).normal(3, 64, 64).abs().clamp(0, 1)
     assert torch.equal(pairs.finish(light, Dice(2), none), (blur.to_srgb(light) * 255).round() / 255)
     assert not torch.equal(pairs.finish(light, Dice(2), all_of_it), pairs.finish(light, Dice(2), none))
@@ -201,7 +205,7 @@ def test_training_starts_from_the_identity(made: Photos) -> None:
 
 def test_ten_steps_lower_the_loss(made: Photos) -> None:
     training = trainer(made, learning_rate=1e-3)
-    blurry, sharp = training.batch(3, EASY)
+    blurry, sharp = training.batch(5, EASY)
     losses = [training.train_step(blurry, sharp) for _ in range(10)]
     assert losses[-1] < 0.97 * losses[0]
 
@@ -291,6 +295,23 @@ def test_weights_are_a_checkpoint_that_the_program_loads(made: Photos, tmp_path:
     other = trainer(made, seed=2)
     other.load_weights(tmp_path / "compact.safetensors")
     torch.testing.assert_close(dict(other.parameters), dict(model.named_parameters()), atol=1e-6, rtol=0)
+
+
+def test_weights_alone_count_on_and_warm_up_again(made: Photos, tmp_path: Path) -> None:
+    training = trainer(made)
+    training.step, training.seconds = 5000, 7200.0
+    training.save_weights(tmp_path / "compact.safetensors")
+    other = trainer(made)
+    other.settings = dataclasses.replace(other.settings, warmup=10)
+    other.load_weights(tmp_path / "compact.safetensors")
+    assert (other.step, other.seconds) == (5000, 7200.0)
+    other.train_step(*other.batch(other.step, EASY))
+    rate = other.settings.learning_rate
+    assert other.optimizers[0].param_groups[0]["lr"] == pytest.approx(rate / 10)
+    other.save_state(tmp_path / "state")
+    resumed = trainer(made)
+    resumed.load_state(tmp_path / "state")
+    assert (resumed.step, resumed.began) == (5001, 5000)
 
 
 def test_fast_blocks_are_the_plain_blocks() -> None:

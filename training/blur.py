@@ -95,19 +95,23 @@ def convolve(linear: Tensor, *kernels: Tensor) -> Tensor:
     return torch.fft.irfft2(spectrum, (h, w))
 
 
-def shake_with_rotation(linear: Tensor, path: Tensor, angles: Tensor, centre: tuple[float, float]) -> Tensor:
+def shake_with_rotation(
+    linear: Tensor, path: Tensor, angles: Tensor, centre: tuple[float, float], border: int = 0
+) -> Tensor:
     """(c, h, w) seen by a camera that moves along `path` (n, 2) and rolls by `angles` (n,) about `centre` (y, x from the middle).
 
     The mean of n resampled photos. Angles are small (radians, mean 0), so a roll moves a pixel at right angles to its radius.
+    What lies within `border` of the edge is not made, and 0.
     """
     h, w = linear.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(h) - (h - 1) / 2, torch.arange(w) - (w - 1) / 2, indexing="ij")
+    rows, columns = (torch.arange(border, length - border) - (length - 1) / 2 for length in (h, w))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
     away_y, away_x = y - centre[0], x - centre[1]
     scale = torch.tensor([2 / w, 2 / h])
-    total = torch.zeros_like(linear)
+    total = torch.zeros(len(linear), *y.shape, device=linear.device)
     for (dy, dx), angle in zip(path.tolist(), angles.tolist(), strict=True):
         grid = torch.stack([x + dx - angle * away_y, y + dy + angle * away_x], -1) * scale
         total += F.grid_sample(
             linear[None], grid[None].to(linear.device), "bicubic", "border", align_corners=False
         )[0]
-    return total / len(path)
+    return F.pad(total / len(path), (border,) * 4)

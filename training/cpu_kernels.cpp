@@ -15,11 +15,15 @@
 
 namespace {
 
+#ifdef __AVX512F__
 constexpr int64_t kLanes = 16;
-typedef float Floats __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
-typedef int32_t Ints __attribute__((vector_size(64)));
+#else  // one register of AVX2: with two a vector the sums of the nine taps do not fit into the sixteen there are
+constexpr int64_t kLanes = 8;
+#endif
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
 
 struct bf16 {
   uint16_t bits;
@@ -55,7 +59,7 @@ inline float total(Floats x) {
   return sum;
 }
 
-// Blocks of 16 channels. The last one is moved back to end at c; `skip` of its lanes were in the block before it.
+// Blocks of kLanes channels. The last one is moved back to end at c; `skip` of its lanes were in the block before it.
 template <typename F>
 inline void for_blocks(int64_t c, F&& body) {
   for (int64_t at = 0; at < c; at += kLanes) {
@@ -108,28 +112,26 @@ struct Rows {
   }
 };
 
+// body(Int<n>, first pixel) over a row of w pixels: n of them at once, which share the neighbours that they have in common.
 template <int64_t N>
 using Int = std::integral_constant<int64_t, N>;
-
-// body(pixel, left, right) for pixels start..stop of a row of w >= 2. left, right: whether it has such neighbours; types, so that the
-// compiler unrolls the taps and keeps their sums in registers.
+constexpr int64_t kStrip = 2;
 template <typename F>
-inline void for_pixels(int64_t start, int64_t stop, int64_t w, F&& body) {
-  const std::true_type yes;
-  const std::false_type no;
-  int64_t i = start;
-  if (i == 0) body(i++, no, yes);
-  for (; i < std::min(stop, w - 1); i++) body(i, yes, yes);
-  if (i < stop) body(i, yes, no);
+inline void for_strips(int64_t w, F&& body) {
+  int64_t x = 0;
+  for (; x + kStrip <= w; x += kStrip) body(Int<kStrip>(), x);
+  for (; x < w; x++) body(Int<1>(), x);
 }
 
-// body(first pixel, end, first channel, skip) over one row: pieces whose three rows of input stay in the first-level cache.
-constexpr int64_t kPixels = 16;
-template <typename F>
-inline void for_pieces(int64_t w, int64_t c, F&& body) {
-  for (int64_t start = 0; start < w; start += kPixels)
-    for_blocks(c, [&](int64_t at, int64_t skip) { body(start, std::min(start + kPixels, w), at, skip); });
-}
+// The three rows around pixels x to x + n - 1, and the column on either side.
+template <int64_t n, typename T>
+struct Columns {
+  const T* at[3][n + 2];
+  Columns(const Rows<T>& rows, int64_t x, int64_t w, int64_t c, const T* zeros) {
+    for (int dy = 0; dy < 3; dy++)
+      for (int64_t i = 0; i < n + 2; i++) at[dy][i] = x + i > 0 && x + i <= w ? rows.row[dy] + (x + i - 1) * c : zeros;
+  }
+};
 
 // exp(x) for x <= 0: a power of 2 times a polynomial in the remainder; relative error below 3e-7.
 inline Floats exp_of_negative(Floats x) {
@@ -175,21 +177,21 @@ void depthwise(int64_t half, const void* x, const float* weight, void* out, int6
     const std::vector<T> zeros(w * c, T{});
     parallel_for(b * h, [&](int64_t y) {
       const Rows<T> rows((const T*)x, y, h, w * c, zeros.data());
-      T* to = (T*)out + y * w * c;
-      for_pieces(w, c, [&](int64_t start, int64_t stop, int64_t at, int64_t) {
-        const T *above = rows.row[0] + at - c, *here = rows.row[1] + at - c, *below = rows.row[2] + at - c;
-        Floats taps[9];
-        for (int t = 0; t < 9; t++) taps[t] = load(weight + t * c + at);
-        for_pixels(start, stop, w, [&](int64_t i, auto left, auto right) __attribute__((always_inline)) {
-          Floats sum = {};
-          const auto add = [&](auto dx) __attribute__((always_inline)) {
-            const int64_t pixel = (i + dx) * c;
-            sum += load(above + pixel) * taps[dx] + load(here + pixel) * taps[3 + dx] + load(below + pixel) * taps[6 + dx];
-          };
-          if constexpr (left()) add(Int<0>());
-          add(Int<1>());
-          if constexpr (right()) add(Int<2>());
-          store(to + i * c + at, sum);
+      for_strips(w, [&](auto n, int64_t start) {
+        const Columns<n, T> columns(rows, start, w, c, zeros.data());
+        T* to = (T*)out + (y * w + start) * c;
+        for_blocks(c, [&](int64_t at, int64_t) {
+          Floats sum[n] = {};
+          for (int dy = 0; dy < 3; dy++) {
+            Floats taps[3];
+            for (int dx = 0; dx < 3; dx++) taps[dx] = load(weight + (3 * dy + dx) * c + at);
+            for (int64_t i = 0; i < n + 2; i++) {
+              const Floats value = load(columns.at[dy][i] + at);
+              for (int dx = 0; dx < 3; dx++)
+                if (i >= dx && i - dx < n) sum[i - dx] += value * taps[dx];
+            }
+          }
+          for (int64_t i = 0; i < n; i++) store(to + i * c + at, sum[i]);
         });
       });
     });
@@ -203,26 +205,23 @@ void depthwise_weight_grad(int64_t half, const void* x, const void* grad, float*
     parallel_sum(b * h, 9 * c, weight_grad, [&](int64_t first, int64_t last, float* sums) {
       for (int64_t y = first; y < last; y++) {
         const Rows<T> rows((const T*)x, y, h, w * c, zeros.data());
-        const T* g = (const T*)grad + y * w * c;
-        for_pieces(w, c, [&](int64_t start, int64_t stop, int64_t at, int64_t skip) {
-          const T *above = rows.row[0] + at - c, *here = rows.row[1] + at - c, *below = rows.row[2] + at - c;
-          Floats sum[9] = {};
-          for_pixels(start, stop, w, [&](int64_t i, auto left, auto right) __attribute__((always_inline)) {
-            const Floats gi = load(g + i * c + at);
-            const auto add = [&](auto dx) __attribute__((always_inline)) {
-              const int64_t pixel = (i + dx) * c;
-              sum[dx] += load(above + pixel) * gi;
-              sum[3 + dx] += load(here + pixel) * gi;
-              sum[6 + dx] += load(below + pixel) * gi;
-            };
-            if constexpr (left()) add(Int<0>());
-            add(Int<1>());
-            if constexpr (right()) add(Int<2>());
+        for_strips(w, [&](auto n, int64_t start) {
+          const Columns<n, T> columns(rows, start, w, c, zeros.data());
+          const T* g = (const T*)grad + (y * w + start) * c;
+          for_blocks(c, [&](int64_t at, int64_t skip) {
+            Floats slope[n];
+            for (int64_t i = 0; i < n; i++) slope[i] = without(load(g + i * c + at), skip);
+            for (int dy = 0; dy < 3; dy++) {
+              Floats sum[3];
+              for (int dx = 0; dx < 3; dx++) sum[dx] = load(sums + (3 * dy + dx) * c + at);
+              for (int64_t i = 0; i < n + 2; i++) {
+                const Floats value = load(columns.at[dy][i] + at);
+                for (int dx = 0; dx < 3; dx++)
+                  if (i >= dx && i - dx < n) sum[dx] += value * slope[i - dx];
+              }
+              for (int dx = 0; dx < 3; dx++) store(sums + (3 * dy + dx) * c + at, sum[dx]);
+            }
           });
-          for (int t = 0; t < 9; t++) {
-            float* to = sums + t * c + at;
-            store(to, load(to) + without(sum[t], skip));
-          }
         });
       }
     });

@@ -11,13 +11,15 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from deblur_cli.device import choose_dtype
+
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Jordan's coefficients: five rounds bring singular values from 0.003..1 to about 0.7..1.2."""
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """(n, rows, columns), each with its singular values brought near 1, by five Newton-Schulz rounds in bfloat16."""
-    x = matrices.bfloat16()
+    """(n, rows, columns), each with its singular values brought near 1, by five Newton-Schulz rounds, in bfloat16 where that is fast."""
+    x = matrices.to(choose_dtype("auto", matrices.device))
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT.contiguous()

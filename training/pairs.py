@@ -34,17 +34,18 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Mix:
-    """How often a pair has what makes it hard: shake beyond 15 px, noise, sharpening, JPEG."""
+    """How often a pair has what makes it hard: shake beyond 15 px, a target that may be out of focus, noise, sharpening, JPEG."""
 
     far: float
+    soft: float
     noise: float
     sharpening: float
     jpeg: float
 
 
-EASY = Mix(far=0.0, noise=0.1, sharpening=0.1, jpeg=0.1)
+EASY = Mix(far=0.0, soft=0.0, noise=0.1, sharpening=0.1, jpeg=0.1)
 """For the trunk: blur is learned fastest where it can be seen."""
-FULL = Mix(far=0.2, noise=0.4, sharpening=0.25, jpeg=0.4)
+FULL = Mix(far=0.2, soft=1.0, noise=0.4, sharpening=0.25, jpeg=0.4)
 """For the cooldown: what users have."""
 
 
@@ -75,7 +76,7 @@ def make_pair(photos: Photos, size: int, kind: str, dice: Dice, mix: Mix) -> Pai
         def draw() -> Tensor:
             return random_crop([_any(photos, dice)], whole, dice)[0]
 
-        scene = draw() if kind == "sharp" else sharp_crop(draw, MARGIN)
+        scene = draw() if kind == "sharp" or dice.chance(mix.soft) else sharp_crop(draw, MARGIN)
         blurry, sharp = _blur(expose([scene], dice)[0], photos, kind, dice, mix)
     middle = slice(MARGIN, MARGIN + size + GRID)
     blurry, sharp = blurry[:, middle, middle].clamp(0, 1), sharp[:, middle, middle]
@@ -153,7 +154,10 @@ def _blur(scene: Tensor, photos: Photos, kind: str, dice: Dice, mix: Mix) -> tup
 
 
 def varying_shake(scene: Tensor, path: Tensor, dice: Dice) -> Tensor:
-    """A path of the camera together with a roll about a point anywhere in or near the frame: up to 12 px at the crop's corners."""
+    """A path of the camera together with a roll about a point anywhere in or near the frame: up to 12 px at the crop's corners.
+
+    The crop's margin stays black.
+    """
     path = path[:: max(1, len(path) // 24)]  # a step of the path may be as long as a pixel or two
     path = path - path.mean(0)
     roll = blur.random_path(dice, 1.0)[:, 0]
@@ -161,7 +165,7 @@ def varying_shake(scene: Tensor, path: Tensor, dice: Dice) -> Tensor:
     size = scene.shape[-1]
     angles = (roll - roll.mean()) * dice.uniform(2, 12) / (0.7 * size)
     centre = (dice.uniform(-1, 1) * size / 2, dice.uniform(-1, 1) * size / 2)
-    return blur.shake_with_rotation(scene, path, angles, centre)
+    return blur.shake_with_rotation(scene, path, angles, centre, MARGIN)
 
 
 def moving_object(scene: Tensor, photos: Photos, kernels: list[Tensor], dice: Dice) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from deblur_cli.device import choose_dtype
 from deblur_cli.model import Restormer, RestormerConfig
 from training import validation
 from training.cpu_blocks import speed_up
@@ -84,6 +86,7 @@ class Trainer:
         self, config: RestormerConfig, settings: Settings, photos: Photos, device: torch.device
     ) -> None:
         self.settings, self.photos, self.device = settings, photos, device
+        self.dtype = choose_dtype("auto", device)
         self.model = new_model(config, settings.seed).to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.fast = device.type == "cpu" and speed_up(self.model)
@@ -96,6 +99,8 @@ class Trainer:
             Muon(matrices, rate, weight_decay=decay),
             torch.optim.AdamW(others, rate, settings.betas, weight_decay=decay, fused=True),
         )
+        self.began = 0
+        """The step at which the optimizers had nothing to go by."""
         self.step, self.seconds, self.gradient = 0, 0.0, 0.0
 
     # One step
@@ -108,7 +113,7 @@ class Trainer:
 
     def forward(self, blurry: Tensor) -> Tensor:
         """The network in bfloat16 where that is fast, float32 in and out."""
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             return self.model(blurry.contiguous(memory_format=torch.channels_last)).float()
 
     def train_step(self, blurry: Tensor, sharp: Tensor, rate: float = 1.0) -> float:
@@ -120,7 +125,9 @@ class Trainer:
         self.gradient = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip).item()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * rate * min(1.0, (self.step + 1) / settings.warmup)
+                group["lr"] = (
+                    settings.learning_rate * rate * min(1.0, (self.step - self.began + 1) / settings.warmup)
+                )
             optimizer.step()
         keep = min(settings.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(
@@ -143,7 +150,12 @@ class Trainer:
         new.mkdir(parents=True)
         for number, shard in enumerate(_shards(tensors)):
             save_file(shard, new / f"state-{number}.safetensors")
-        about = {"step": self.step, "seconds": self.seconds, "config": asdict(self.model.config)}
+        about = {
+            "step": self.step,
+            "began": self.began,
+            "seconds": self.seconds,
+            "config": asdict(self.model.config),
+        }
         (new / "state.json").write_text(json.dumps(about, indent=1))
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
@@ -161,7 +173,7 @@ class Trainer:
         tensors: dict[str, Tensor] = {}
         for path in sorted(folder.glob("state-*.safetensors")):
             tensors |= load_file(path, device=str(self.device))
-        self.step, self.seconds = about["step"], about["seconds"]
+        self.step, self.began, self.seconds = about["step"], about["began"], about["seconds"]
         for name, p in self.parameters.items():
             p.data.copy_(tensors[f"model.{name}"])
             self.average[name].copy_(tensors[f"average.{name}"])
@@ -173,10 +185,14 @@ class Trainer:
         return True
 
     def load_weights(self, path: Path) -> None:
-        """Starts from a checkpoint alone: its weights are also the average."""
-        for name, value in load_file(path).items():
-            self.parameters[name].data.copy_(value)
-            self.average[name].copy_(value)
+        """Starts from a checkpoint alone: its weights are also the average, and its steps and hours are counted on."""
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            for name in file.keys():  # noqa: SIM118 (no dictionary)
+                self.parameters[name].data.copy_(file.get_tensor(name))
+                self.average[name].copy_(file.get_tensor(name))
+        self.step = self.began = int(about.get("steps", 0))
+        self.seconds = 3600 * float(about.get("hours", 0))
 
     def save_weights(self, path: Path, **about: str) -> None:
         """The averaged weights as a checkpoint: safetensors in float16 under the published names, config in the metadata."""
