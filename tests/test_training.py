@@ -20,7 +20,7 @@ from training.pairs import EASY, FULL
 from training.photos import Photos
 from training.trainer import Settings, Stage, Trainer
 
-from deblur_cli.errors import PhotoError, UsageError
+from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer, RestormerConfig
 
@@ -312,6 +312,22 @@ def test_weights_alone_count_on_and_warm_up_again(made: Photos, tmp_path: Path) 
     resumed = trainer(made)
     resumed.load_state(tmp_path / "state")
     assert (resumed.step, resumed.began) == (5001, 5000)
+
+
+def test_weights_and_states_of_another_size_are_refused(made: Photos, tmp_path: Path) -> None:
+    training = trainer(made)
+    training.save_weights(tmp_path / "small.safetensors")
+    training.save_state(tmp_path / "state")
+    larger = dataclasses.replace(SMALL, num_blocks=(1, 1, 1, 2))
+    other = Trainer(larger, training.settings, made, torch.device("cpu"))
+    with pytest.raises(
+        WeightsError, match=r"small\.safetensors: a network of dim 16 and blocks \(1, 1, 1, 1\)"
+    ):
+        other.load_weights(tmp_path / "small.safetensors")
+    with pytest.raises(WeightsError, match="state: a network of dim 16"):
+        other.load_state(tmp_path / "state")
+    with pytest.raises(WeightsError, match="nothing\\.safetensors"):
+        other.load_weights(tmp_path / "nothing.safetensors")
 
 
 def test_fast_blocks_are_the_plain_blocks() -> None:

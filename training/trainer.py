@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deblur_cli.device import choose_dtype
+from deblur_cli.errors import WeightsError
+from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer, RestormerConfig
 from training import validation
 from training.cpu_blocks import speed_up
@@ -164,12 +166,13 @@ class Trainer:
         shutil.rmtree(old, ignore_errors=True)
 
     def load_state(self, folder: Path) -> bool:
-        """Continues exactly where `save_state` left off; False where there is no state."""
+        """Continues exactly where `save_state` left off; False where there is no state, WeightsError where it is of another size."""
         if not folder.exists():
             folder = folder.with_name(folder.name + ".old")
         if not folder.exists():
             return False
         about = json.loads((folder / "state.json").read_text())
+        self._check_size(folder, RestormerConfig(**about["config"]))
         tensors: dict[str, Tensor] = {}
         for path in sorted(folder.glob("state-*.safetensors")):
             tensors |= load_file(path, device=str(self.device))
@@ -185,14 +188,24 @@ class Trainer:
         return True
 
     def load_weights(self, path: Path) -> None:
-        """Starts from a checkpoint alone: its weights are also the average, and its steps and hours are counted on."""
-        with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            for name in file.keys():  # noqa: SIM118 (no dictionary)
-                self.parameters[name].data.copy_(file.get_tensor(name))
-                self.average[name].copy_(file.get_tensor(name))
-        self.step = self.began = int(about.get("steps", 0))
-        self.seconds = 3600 * float(about.get("hours", 0))
+        """Starts from a checkpoint alone: its weights are also the average, and the steps and hours that it tells of are counted on."""
+        model = load_model(path)
+        self._check_size(path, model.config)
+        for name, value in model.named_parameters():
+            self.parameters[name].data.copy_(value)
+            self.average[name].copy_(value)
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                about = file.metadata() or {}
+            self.step = self.began = int(about.get("steps", 0))
+            self.seconds = 3600 * float(about.get("hours", 0))
+
+    def _check_size(self, path: Path, config: RestormerConfig) -> None:
+        if config != self.model.config:
+            raise WeightsError(
+                f"{path}: a network of dim {config.dim} and blocks {config.num_blocks}, not of this run's size",
+                hint="Give its size by --dim and --blocks, or another --out or --weights.",
+            )
 
     def save_weights(self, path: Path, **about: str) -> None:
         """The averaged weights as a checkpoint: safetensors in float16 under the published names, config in the metadata."""
