@@ -123,15 +123,15 @@ def run(
         ahead.cancel()
     if not cooling:
         trainer.save_state(folder / "state")
-    rows = _check(trainer, cases, unsharp, folder)
-    trainer.save_weights(folder / "compact.safetensors")
-    return rows
+    return _check(trainer, cases, unsharp, folder)
 
 
 def _check(
     trainer: Trainer, cases: list[validation.Case], unsharp: tuple[float, float], folder: Path
 ) -> list[validation.Row]:
+    """Validates, and keeps the weights with what they are worth."""
     rows = trainer.validate(cases, unsharp)
+    trainer.save_weights(folder / "compact.safetensors")
     (folder / "validation.md").write_text(
         f"Step {trainer.step}.\n\n{validation.table(rows, unsharp)}\n", encoding="utf-8"
     )

@@ -45,7 +45,7 @@ class Mix:
 
 EASY = Mix(far=0.0, soft=0.0, noise=0.1, sharpening=0.1, jpeg=0.1)
 """For the trunk: blur is learned fastest where it can be seen."""
-FULL = Mix(far=0.2, soft=1.0, noise=0.4, sharpening=0.25, jpeg=0.4)
+FULL = Mix(far=0.3, soft=1.0, noise=0.4, sharpening=0.25, jpeg=0.4)
 """For the cooldown: what users have."""
 
 
