@@ -81,7 +81,7 @@ def loss_of(output: Tensor, sharp: Tensor, blurry: Tensor, frequency: float) -> 
     pixels, before = _charbonnier(output - sharp), _charbonnier(blurry - sharp)
     spectrum = torch.fft.rfft2(output - sharp, norm="ortho")
     spectra = (spectrum.real.square() + spectrum.imag.square() + 1e-6).sqrt().mean((1, 2, 3))
-    weight = 1 / ((blurry - sharp).abs().mean((1, 2, 3)) + ERROR_FLOOR)
+    weight = 1 / (before + ERROR_FLOOR)
     return ((pixels + frequency * spectra + HARM * (pixels - before).clamp_min(0)) * weight).mean()
 
 
