@@ -31,9 +31,6 @@ STATE_KEYS = (("momentum",), ("step", "exp_avg", "exp_avg_sq"))
 ERROR_FLOOR = 0.03
 """Of the loss's weights: a sharp photo counts 2.3 times as much as one with a mean error of 0.04."""
 
-HARM = 3.0
-"""How many times more an error counts that the network adds to its input's."""
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -46,7 +43,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train: Muon and AdamW at a constant rate after `warmup` steps; ema is the share of the average that a step keeps."""
+    """How to train: Muon and AdamW at a constant rate after `warmup` steps; ema is the share of the average that a step keeps.
+
+    frequency and harm are weights of the loss, see `loss_of`.
+    """
 
     stages: tuple[Stage, ...] = (Stage(0, 64, 16), Stage(4000, 96, 7), Stage(12000, 128, 4))
     learning_rate: float = 5e-4
@@ -56,6 +56,7 @@ class Settings:
     clip: float = 1.0
     ema: float = 0.999
     frequency: float = 0.1
+    harm: float = 4.0
     seed: int = 1
 
     def stage(self, step: int) -> Stage:
@@ -71,22 +72,27 @@ def new_model(config: RestormerConfig, seed: int) -> Restormer:
     return model
 
 
-def loss_of(output: Tensor, sharp: Tensor, blurry: Tensor, frequency: float) -> Tensor:
+def loss_of(output: Tensor, sharp: Tensor, blurry: Tensor, frequency: float, harm: float) -> Tensor:
     """Charbonnier loss plus `frequency` times the mean difference of the spectra, each photo in proportion to how blurred it is.
 
     PSNR is a logarithm: halving the error of a nearly sharp photo is worth as much as halving that of a very blurred one. So each photo's
-    loss is divided by its input's own error (plus a floor), which also makes changing a sharp photo expensive. What a photo is worse than
-    its input counts HARM times more: first, do no harm.
+    loss is divided by its input's own error (plus a floor), which also makes changing a sharp photo expensive. By how much a photo is worse
+    than its input, in root mean square as PSNR has it, counts `harm` times on top: first, do no harm.
     """
     pixels, before = _charbonnier(output - sharp), _charbonnier(blurry - sharp)
+    worse = (_rms(output - sharp) - _rms(blurry - sharp)).clamp_min(0)
     spectrum = torch.fft.rfft2(output - sharp, norm="ortho")
     spectra = (spectrum.real.square() + spectrum.imag.square() + 1e-6).sqrt().mean((1, 2, 3))
     weight = 1 / (before + ERROR_FLOOR)
-    return ((pixels + frequency * spectra + HARM * (pixels - before).clamp_min(0)) * weight).mean()
+    return ((pixels + frequency * spectra + harm * worse) * weight).mean()
 
 
 def _charbonnier(difference: Tensor) -> Tensor:
     return (difference.square() + 1e-6).sqrt().mean((1, 2, 3))
+
+
+def _rms(difference: Tensor) -> Tensor:
+    return (difference.square().mean((1, 2, 3)) + 1e-6).sqrt()
 
 
 class Trainer:
@@ -129,7 +135,7 @@ class Trainer:
     def train_step(self, blurry: Tensor, sharp: Tensor, rate: float = 1.0) -> float:
         """One step at `rate` times the learning rate, and its loss."""
         settings = self.settings
-        loss = loss_of(self.forward(blurry), sharp, blurry, settings.frequency)
+        loss = loss_of(self.forward(blurry), sharp, blurry, settings.frequency, settings.harm)
         self.model.zero_grad()
         loss.backward()
         self.gradient = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip).item()
