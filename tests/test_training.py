@@ -203,13 +203,27 @@ def test_training_starts_from_the_identity(made: Photos) -> None:
         assert torch.equal(trainer(made).forward(blurry), blurry)
 
 
-def test_what_is_made_worse_counts_more_than_what_is_made_better() -> None:
+@pytest.mark.parametrize("pixels", ["charbonnier", "rms"])
+def test_what_is_made_worse_counts_more_than_what_is_made_better(pixels: str) -> None:
     sharp = torch.full((1, 3, 16, 16), 0.5)
     blurry = sharp + 0.1
-    worse, same, better = (
-        loss_of(blurry + step, sharp, blurry, 0.0, harm=3.0) for step in (0.02, 0.0, -0.02)
-    )
+    settings = Settings(pixels=pixels, frequency=0.0, harm=3.0)
+    worse, same, better = (loss_of(blurry + step, sharp, blurry, settings) for step in (0.02, 0.0, -0.02))
     assert (worse - same) / (same - better) == pytest.approx(1 + 3.0, rel=1e-3)
+
+
+def test_one_large_error_costs_more_in_squares() -> None:
+    sharp = torch.full((1, 3, 16, 16), 0.5)
+    spread, single = sharp + 0.01, sharp.clone()
+    single[..., 0, 0] += 0.01 * 16 * 16
+    costs = {
+        pixels: [
+            loss_of(x, sharp, sharp + 9, Settings(pixels=pixels, frequency=0.0)) for x in (spread, single)
+        ]
+        for pixels in ("charbonnier", "rms")
+    }
+    assert costs["charbonnier"][0] == pytest.approx(costs["charbonnier"][1].item(), rel=0.2)
+    assert costs["rms"][1] > 10 * costs["rms"][0]
 
 
 def test_ten_steps_lower_the_loss(made: Photos) -> None:

@@ -40,7 +40,10 @@ def main() -> None:
     parser.add_argument("--stages", type=stages, default=Settings.stages, help="START:PATCHxBATCH,...")
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument(
-        "--harm", type=float, default=Settings.harm, help="what being worse than the input costs"
+        "--pixels", choices=("charbonnier", "rms"), default=Settings.pixels, help="of the loss"
+    )
+    parser.add_argument(
+        "--harm", type=float, default=Settings.harm, help="price of being worse than the input"
     )
     parser.add_argument("--dim", type=int, default=16)
     parser.add_argument("--blocks", type=blocks, default=(1, 2, 2, 4))
@@ -59,7 +62,7 @@ def train(args: argparse.Namespace) -> None:
     device = torch.device(args.device)
     photos, held_out = read_photos(args.photos)
     config = RestormerConfig(dim=args.dim, num_blocks=args.blocks, num_refinement_blocks=1)
-    settings = Settings(stages=args.stages, learning_rate=args.learning_rate, harm=args.harm)
+    settings = Settings(args.stages, args.learning_rate, pixels=args.pixels, harm=args.harm)
     trainer = Trainer(config, settings, photos.to(device), device)
     if trainer.load_state(args.out / "state"):
         print(f"going on from step {trainer.step}")

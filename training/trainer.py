@@ -45,7 +45,7 @@ class Stage:
 class Settings:
     """How to train: Muon and AdamW at a constant rate after `warmup` steps; ema is the share of the average that a step keeps.
 
-    frequency and harm are weights of the loss, see `loss_of`.
+    pixels, frequency and harm make the loss, see `loss_of`.
     """
 
     stages: tuple[Stage, ...] = (Stage(0, 64, 16), Stage(4000, 96, 7), Stage(12000, 128, 4))
@@ -55,8 +55,9 @@ class Settings:
     weight_decay: float = 1e-4
     clip: float = 1.0
     ema: float = 0.999
+    pixels: str = "charbonnier"
     frequency: float = 0.1
-    harm: float = 4.0
+    harm: float = 0.0
     seed: int = 1
 
     def stage(self, step: int) -> Stage:
@@ -72,19 +73,21 @@ def new_model(config: RestormerConfig, seed: int) -> Restormer:
     return model
 
 
-def loss_of(output: Tensor, sharp: Tensor, blurry: Tensor, frequency: float, harm: float) -> Tensor:
-    """Charbonnier loss plus `frequency` times the mean difference of the spectra, each photo in proportion to how blurred it is.
+def loss_of(output: Tensor, sharp: Tensor, blurry: Tensor, settings: Settings) -> Tensor:
+    """The mean over a batch of what a photo's pixels, its spectrum and its harm cost, in proportion to how blurred the photo is.
 
-    PSNR is a logarithm: halving the error of a nearly sharp photo is worth as much as halving that of a very blurred one. So each photo's
-    loss is divided by its input's own error (plus a floor), which also makes changing a sharp photo expensive. By how much a photo is worse
-    than its input, in root mean square as PSNR has it, counts `harm` times on top: first, do no harm.
+    Pixels are the Charbonnier loss or the root mean square ("rms"), which PSNR counts. PSNR is a logarithm: halving
+    the error of a nearly sharp photo is worth as much as halving that of a very blurred one. So each photo's loss is divided by its
+    input's own error (plus a floor), which also makes changing a sharp photo expensive. Harm, by how much the root mean square is
+    above the input's, counts `harm` times on top.
     """
-    pixels, before = _charbonnier(output - sharp), _charbonnier(blurry - sharp)
-    worse = (_rms(output - sharp) - _rms(blurry - sharp)).clamp_min(0)
-    spectrum = torch.fft.rfft2(output - sharp, norm="ortho")
+    after, before = output - sharp, blurry - sharp
+    pixels = {"charbonnier": _charbonnier, "rms": _rms}[settings.pixels](after)
+    harm = (_rms(after) - _rms(before)).clamp_min(0)
+    spectrum = torch.fft.rfft2(after, norm="ortho")
     spectra = (spectrum.real.square() + spectrum.imag.square() + 1e-6).sqrt().mean((1, 2, 3))
-    weight = 1 / (before + ERROR_FLOOR)
-    return ((pixels + frequency * spectra + harm * worse) * weight).mean()
+    weight = 1 / (_charbonnier(before) + ERROR_FLOOR)
+    return ((pixels + settings.frequency * spectra + settings.harm * harm) * weight).mean()
 
 
 def _charbonnier(difference: Tensor) -> Tensor:
@@ -135,7 +138,7 @@ class Trainer:
     def train_step(self, blurry: Tensor, sharp: Tensor, rate: float = 1.0) -> float:
         """One step at `rate` times the learning rate, and its loss."""
         settings = self.settings
-        loss = loss_of(self.forward(blurry), sharp, blurry, settings.frequency, settings.harm)
+        loss = loss_of(self.forward(blurry), sharp, blurry, settings)
         self.model.zero_grad()
         loss.backward()
         self.gradient = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip).item()
