@@ -40,7 +40,10 @@ def main() -> None:
     parser.add_argument("--stages", type=stages, default=Settings.stages, help="START:PATCHxBATCH,...")
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument(
-        "--pixels", choices=("charbonnier", "rms"), default=Settings.pixels, help="of the loss"
+        "--pixels",
+        choices=("charbonnier", "rms"),
+        default=Settings.pixels,
+        help="how the loss counts their errors",
     )
     parser.add_argument(
         "--harm", type=float, default=Settings.harm, help="price of being worse than the input"
