@@ -1,5 +1,6 @@
 import errno
 import io
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -181,6 +182,29 @@ def test_a_full_disk_ends_the_run(code: int, tmp_path: Path, monkeypatch: pytest
     events: list[Event] = []
     with pytest.raises(DiskFullError, match=r"0_.png: full\nFree some space"):
         run_jobs(jobs, invert, events.append)
+    assert not any(isinstance(event, Failed | Finished) for event in events)
+
+
+def test_a_full_disk_is_no_failure_of_the_next_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+
+    def write(photo: Photo, target: Path, **options: object) -> tuple[str, ...]:
+        assert begun.wait(10)
+        raise PhotoError(f"{target.name}: full") from OSError(errno.ENOSPC, "full")
+
+    def work(photo: Photo, progress: Progress) -> Inverted:
+        if photo.pixels[0, 0, 0] == 20:
+            begun.set()
+            for _ in range(1000):
+                progress(0.5, 1)
+                time.sleep(0.01)
+        return invert(photo, progress)
+
+    monkeypatch.setattr("deblur_cli.batch._loop.write_photo", write)
+    jobs = [Job(save(tmp_path / f"{n}.png", n), tmp_path / f"{n}_.png") for n in (10, 20)]
+    events: list[Event] = []
+    with pytest.raises(DiskFullError, match=r"10_.png: full"):
+        run_jobs(jobs, work, events.append)
     assert not any(isinstance(event, Failed | Finished) for event in events)
 
 

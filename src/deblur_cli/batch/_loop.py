@@ -120,6 +120,8 @@ def _restore(
         preview = (
             Preview(*preview_of(read.photo, restored.photo)) if wants_preview and wants_preview(job) else None
         )
+    except DiskFullError:
+        raise  # by `progress`: it was the photo before that found no room
     except PhotoError as error:
         emit(Failed(job, PhotoError(f"{job.name}: {error.message}", hint=error.hint)))
     except Exception as error:  # noqa: BLE001  whatever a photo provokes, the others go on
