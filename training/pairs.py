@@ -1,6 +1,6 @@
 """One training pair: a sharp photo and what a shaking, misfocused, noisy camera would have made of it.
 
-`make_pair` follows the light: scene, exposure, blur, clipping, noise, sRGB, sharpening, JPEG. The strengths are those users have: mostly
+`make_pair` follows the light: scene, exposure, depth of field, blur, clipping, noise, sRGB, sharpening, JPEG. The strengths are those users have: mostly
 mild and moderate, because a small network cannot undo very large blur, and learns less from everything else if it must try.
 """
 
@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from training import blur
@@ -34,18 +35,19 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Mix:
-    """How often a pair has what makes it hard: shake beyond 15 px, a target that may be out of focus, noise, sharpening, JPEG."""
+    """How often a pair has what makes it hard: shake beyond 15 px, a target that may be out of focus, one that is so in a part, and so on."""
 
     far: float
     soft: float
+    shallow: float
     noise: float
     sharpening: float
     jpeg: float
 
 
-EASY = Mix(far=0.0, soft=0.0, noise=0.1, sharpening=0.1, jpeg=0.1)
+EASY = Mix(far=0.0, soft=0.0, shallow=0.0, noise=0.1, sharpening=0.1, jpeg=0.1)
 """For the trunk: blur is learned fastest where it can be seen."""
-FULL = Mix(far=0.3, soft=1.0, noise=0.4, sharpening=0.25, jpeg=0.4)
+FULL = Mix(far=0.3, soft=1.0, shallow=0.15, noise=0.4, sharpening=0.25, jpeg=0.4)
 """For the cooldown: what users have."""
 
 
@@ -77,7 +79,10 @@ def make_pair(photos: Photos, size: int, kind: str, dice: Dice, mix: Mix) -> Pai
             return random_crop([_any(photos, dice)], whole, dice)[0]
 
         scene = draw() if kind == "sharp" or dice.chance(mix.soft) else sharp_crop(draw, MARGIN)
-        blurry, sharp = _blur(expose([scene], dice)[0], photos, kind, dice, mix)
+        scene = expose([scene], dice)[0]
+        if dice.chance(mix.shallow):
+            scene = shallow_focus(scene, dice)
+        blurry, sharp = _blur(scene, photos, kind, dice, mix)
     middle = slice(MARGIN, MARGIN + size + GRID)
     blurry, sharp = blurry[:, middle, middle].clamp(0, 1), sharp[:, middle, middle]
     if kind == "sharp":  # left as it is, faults and all: target = input
@@ -107,6 +112,29 @@ def expose(frames: list[Tensor], dice: Dice) -> list[Tensor]:
         frame = (frame - frame.mean(0)) * saturation + frame.mean(0)
         result.append(frame.clamp_min(0) * gain[:, None, None].to(frame.device))
     return result
+
+
+def shallow_focus(scene: Tensor, dice: Dice) -> Tensor:
+    """A part of the scene out of focus, meant so: what lies within a shape or around it, with an edge from hard to a slow transition.
+
+    A network that has only seen targets sharp all over makes such backgrounds crisper than they were.
+    """
+    kernel = blur.lens_kernel(dice.log_uniform(1.5, 12), 0 if dice.chance(0.4) else dice.integer(5, 8))
+    half = kernel.shape[0] // 2
+    soft = blur.convolve(F.pad(scene[None], (half,) * 4, "reflect")[0], kernel)[..., half:-half, half:-half]
+    size = scene.shape[-1]
+    mask = random_shape(size, dice, edge=dice.log_uniform(2, size / 3), off=0.5).to(scene.device)
+    return torch.lerp(scene, soft, mask if dice.chance(0.5) else 1 - mask)
+
+
+def random_shape(size: int, dice: Dice, *, edge: float = 2.0, off: float = 0.0) -> Tensor:
+    """A round mask with bulges, (1, size, size) in 0..1, its edge so many pixels wide, its middle up to `off` half sizes off the centre."""
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 2, indexing="ij")
+    if off:
+        y, x = y - dice.uniform(-off, off), x - dice.uniform(-off, off)
+    angle, turn, waves = torch.atan2(y, x), dice.uniform(0, 6.28), dice.integer(2, 5)
+    outline = dice.uniform(0.3, 0.8) * (1 + 0.25 * torch.cos(waves * angle + turn))
+    return ((outline - torch.hypot(x, y)) * size / (2 * edge) + 0.5).clamp(0, 1)[None]
 
 
 def random_shake(dice: Dice, mix: Mix) -> Tensor:
@@ -172,10 +200,7 @@ def moving_object(scene: Tensor, photos: Photos, kernels: list[Tensor], dice: Di
     """A soft-edged object from another photo moves over a still scene, or the scene moves behind a still object."""
     size = scene.shape[-1]
     other = expose(random_crop([_any(photos, dice)], size, dice), dice)[0]
-    y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 2, indexing="ij")
-    angle, turn, waves = torch.atan2(y, x), dice.uniform(0, 6.28), dice.integer(2, 5)
-    outline = dice.uniform(0.3, 0.8) * (1 + 0.25 * torch.cos(waves * angle + turn))
-    mask = ((outline - torch.hypot(x, y)) * size / 4 + 0.5).clamp(0, 1)[None].to(scene.device)
+    mask = random_shape(size, dice).to(scene.device)
     sharp = scene * (1 - mask) + other * mask
     if dice.chance(0.3):
         return blur.convolve(scene, *kernels) * (1 - mask) + other * mask, sharp
