@@ -2,16 +2,24 @@ import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from conftest import TINY, random_model
 from deblur_cli import stream
+from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer, RestormerConfig
 from deblur_cli.stream import layers
 from deblur_cli.stream.windows import Axis, plan_windows
+
+ROOT = Path(__file__).parent.parent
+ORIGINAL = ROOT / "examples" / "originals" / "astronaut.png"
+BUNDLED = ROOT / "src" / "deblur_cli" / "compact.safetensors"
 
 FAMILY = {
     "tiny": TINY,
@@ -145,6 +153,17 @@ def test_bfloat16_is_close(config: RestormerConfig) -> None:
     assert result.dtype == torch.float32
     error = (result - exact).square().mean().sqrt()
     assert 0 < error < 0.05 * exact.std()
+
+
+def test_bfloat16_does_not_round_a_soft_photo_itself() -> None:
+    """Its differences are faint, and amplified most."""
+    face = Image.open(ORIGINAL).convert("RGB").crop((128, 0, 384, 256)).filter(ImageFilter.GaussianBlur(1.5))
+    photo = torch.from_numpy(np.array(face)).permute(2, 0, 1)[None] / 255
+    model = load_model(BUNDLED)
+    exact = stream.run(model, photo)
+    assert (exact - photo).square().mean().sqrt() > 2 / 255
+    error = (stream.run(model, photo, dtype=torch.bfloat16) - exact).square().mean()
+    assert -10 * error.log10() > 61
 
 
 def test_a_result_that_is_not_finite_is_redone_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,9 @@ def run(
     """(b, c, h, w) float 0..1 on the model's device -> (b, c', h, w) float32 there, about 0..1, not clamped.
 
     h, w and window are multiples of 8 (ValueError otherwise). window: side of the local attention's windows at
-    full resolution in pixels; 0: statistics of the whole frame, as in training. dtype: of everything but
-    statistics; float32 equals the plain forward to 1e-5. progress is told the share done after each block.
-    A photo whose result is not finite is redone in float32, and `redone` is called.
+    full resolution in pixels; 0: statistics of the whole frame, as in training. dtype: of everything but the
+    first convolution and the statistics; float32 equals the plain forward to 1e-5. progress is told the share
+    done after each block. A photo whose result is not finite is redone in float32, and `redone` is called.
     """
     h, w = x.shape[-2:]
     if h % SIZE_MULTIPLE or w % SIZE_MULTIPLE or window % SIZE_MULTIPLE or window < 0:

@@ -20,7 +20,7 @@ Progress = Callable[[float], None]
 class Engine:
     """The weights of a Restormer laid out for frames (h, w, c), in one dtype. It keeps no reference to the model."""
 
-    embed: Convolution
+    embed: Convolution  # in float32, whatever the rest is in
     encoders: list[Stage]  # levels 1 to 3
     downs: list[Convolution]
     latent: Stage
@@ -48,8 +48,8 @@ class Engine:
                 tell(start + (stop - start) * number / len(stages[index]))
             return x
 
-        frame = rearrange(photo, "c h w -> h w c").to(self.output.kernel.dtype).contiguous()
-        x = self.embed(frame)
+        # The photo is read in float32: its faint differences, which bfloat16 would round away, are what is amplified.
+        x = self.embed(rearrange(photo, "c h w -> h w c").contiguous()).to(self.output.kernel.dtype)
         embedded = x.clone() if self.skip else x
         skipped = []
         for index, down in enumerate(self.downs):
@@ -80,18 +80,20 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
     """Weights in their places: channels of convolutions last, halves of a wide layer apart, shuffles in order."""
     everything = slice(None)
 
-    def convert(weight: Tensor | None, part: slice = everything) -> Tensor | None:
-        return None if weight is None else weight.detach()[part].to(dtype)
+    def convert(weight: Tensor | None, part: slice = everything, to: torch.dtype = dtype) -> Tensor | None:
+        return None if weight is None else weight.detach()[part].to(to)
 
     def linear(conv: nn.Conv2d, part: slice = everything, scale: Tensor | None = None) -> Linear:
         matrix = conv.weight.detach()[part].flatten(1).mT
         matrix = matrix if scale is None else scale.detach()[:, None] * matrix
         return Linear(matrix.to(dtype).contiguous(), convert(conv.bias, part))
 
-    def convolution(conv: nn.Module, part: slice = everything, *, gelu: bool = False) -> Convolution:
+    def convolution(
+        conv: nn.Module, part: slice = everything, *, gelu: bool = False, to: torch.dtype = dtype
+    ) -> Convolution:
         weight, bias = cast("Tensor", conv.weight), cast("Tensor | None", conv.bias)
-        kernel = weight.detach()[part].to(dtype).contiguous(memory_format=torch.channels_last)
-        return Convolution(kernel, convert(bias, part), 1 if conv.groups == 1 else len(kernel), gelu)
+        kernel = weight.detach()[part].to(to).contiguous(memory_format=torch.channels_last)
+        return Convolution(kernel, convert(bias, part, to), 1 if conv.groups == 1 else len(kernel), gelu)
 
     def hidden(
         norm: LayerNorm, pointwise: nn.Conv2d, depthwise: nn.Conv2d, split: int, *, gelu: bool = False
@@ -134,7 +136,7 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
 
     m = model
     return Engine(
-        embed=convolution(m.patch_embed.proj),
+        embed=convolution(m.patch_embed.proj, to=torch.float32),
         encoders=[stage(m.encoder_level1), stage(m.encoder_level2), stage(m.encoder_level3)],
         downs=[down(m.down1_2), down(m.down2_3), down(m.down3_4)],
         latent=stage(m.latent),
