@@ -155,7 +155,7 @@ def test_a_tile_that_overflows_in_bfloat16_is_redone_and_counted(
 
     def overflow(self: Engine, *arguments: object) -> torch.Tensor:
         result = real(self, *arguments)
-        return result if self.embed.kernel.dtype == torch.float32 else result / 0
+        return result if self.output.kernel.dtype == torch.float32 else result / 0
 
     monkeypatch.setattr(Engine, "run", overflow)
     photo = Photo(np.full((100, 100, 3), 99, np.uint8), None, Encoding("PNG"))
