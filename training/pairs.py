@@ -35,7 +35,10 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Mix:
-    """How often a pair has what makes it hard: shake beyond 15 px, a target that may be out of focus, one that is so in a part, and so on."""
+    """How often a pair has what makes it hard.
+
+    far: shake beyond 15 px; soft: a target that may be out of focus; shallow: one made so in a part; the others as they say.
+    """
 
     far: float
     soft: float
@@ -119,7 +122,7 @@ def shallow_focus(scene: Tensor, dice: Dice) -> Tensor:
 
     A network that has only seen targets sharp all over makes such backgrounds crisper than they were.
     """
-    kernel = blur.lens_kernel(dice.log_uniform(1.5, 12), 0 if dice.chance(0.4) else dice.integer(5, 8))
+    kernel = random_aperture(dice.log_uniform(1.5, 12), dice)
     half = kernel.shape[0] // 2
     soft = blur.convolve(F.pad(scene[None], (half,) * 4, "reflect")[0], kernel)[..., half:-half, half:-half]
     size = scene.shape[-1]
@@ -128,10 +131,9 @@ def shallow_focus(scene: Tensor, dice: Dice) -> Tensor:
 
 
 def random_shape(size: int, dice: Dice, *, edge: float = 2.0, off: float = 0.0) -> Tensor:
-    """A round mask with bulges, (1, size, size) in 0..1, its edge so many pixels wide, its middle up to `off` half sizes off the centre."""
+    """A round mask with bulges, (1, size, size) in 0..1. edge: its width in pixels; off: how far the middle may lie from the centre, in half sizes."""
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 2, indexing="ij")
-    if off:
-        y, x = y - dice.uniform(-off, off), x - dice.uniform(-off, off)
+    y, x = y - dice.uniform(-off, off), x - dice.uniform(-off, off)
     angle, turn, waves = torch.atan2(y, x), dice.uniform(0, 6.28), dice.integer(2, 5)
     outline = dice.uniform(0.3, 0.8) * (1 + 0.25 * torch.cos(waves * angle + turn))
     return ((outline - torch.hypot(x, y)) * size / (2 * edge) + 0.5).clamp(0, 1)[None]
@@ -143,8 +145,12 @@ def random_shake(dice: Dice, mix: Mix) -> Tensor:
 
 
 def random_lens(dice: Dice) -> Tensor:
-    """A disc or an aperture of 5 to 8 blades; radius 0.5 to 8 px, mostly small."""
-    radius = 0.5 + 7.5 * dice.uniform(0, 1) ** 2
+    """Radius 0.5 to 8 px, mostly small."""
+    return random_aperture(0.5 + 7.5 * dice.uniform(0, 1) ** 2, dice)
+
+
+def random_aperture(radius: float, dice: Dice) -> Tensor:
+    """A disc or an aperture of 5 to 8 blades."""
     return blur.lens_kernel(radius, 0 if dice.chance(0.4) else dice.integer(5, 8), dice.uniform(0, math.pi))
 
 
