@@ -7,7 +7,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from conftest import TINY, RestormerConfig, random_model
-from deblur_cli import Deblurrer, api, deblur, stream
+from deblur_cli import Deblurrer, deblur, stream
+from deblur_cli.api import _deblurrer
 from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import Encoding, Photo
@@ -180,7 +181,7 @@ def test_auto_takes_a_photo_whole_if_it_fits_and_else_in_tiles(
     photo = Photo(np.zeros((200, 300, 3), np.uint8), None, Encoding("PNG"))
     assert deblurrer.restore(photo).details.tiles == 1
     free_bytes = int(deblurrer._peak_bytes((128, 128)) / 0.6)
-    monkeypatch.setattr(api, "free_memory", lambda device: free_bytes)
+    monkeypatch.setattr(_deblurrer, "free_memory", lambda device: free_bytes)
     details = deblurrer.restore(photo).details
     assert details.tiles > 1
     assert deblurrer._peak_bytes(details.tile_size) <= 0.6 * free_bytes
@@ -193,7 +194,7 @@ def test_a_tile_that_cannot_fit_is_refused_with_one_that_would(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deblurrer = Deblurrer(weights(tmp_path), device="cpu", tile=256)
-    monkeypatch.setattr(api, "free_memory", lambda device: deblurrer._peak_bytes((200, 200)))
+    monkeypatch.setattr(_deblurrer, "free_memory", lambda device: deblurrer._peak_bytes((200, 200)))
     photo = Photo(np.zeros((300, 300, 3), np.uint8), None, Encoding("PNG"))
     with pytest.raises(
         PhotoError, match=r"tiles of 256x256 pixels need about .* GB(.|\n)*--tile \d+ would fit"
@@ -229,3 +230,19 @@ def test_out_of_memory_with_the_users_own_tile_or_the_least_is_an_error(
     photo = Photo(np.zeros((300, 400, 3), np.uint8), None, Encoding("PNG"))
     with pytest.raises(PhotoError, match=f"cpu is out of memory(.|\n)*{hint}"):
         Deblurrer(weights(tmp_path), device="cpu", tile=tile).restore(photo)
+
+
+def test_a_known_kernel_is_taken_as_an_array_and_shake_may_be_left(tmp_path: Path) -> None:
+    path = weights(tmp_path)
+    image = np.random.default_rng(0).random((48, 56, 3), np.float32)
+    kernel = np.zeros((9, 9))
+    kernel[4, 1:8] = 1
+    known = deblur(image, weights=path, kernel=kernel)
+    assert known.shape == image.shape
+    left = Deblurrer(path, shake="off")(image)
+    assert np.abs(known - left).max() > 0.05
+    np.testing.assert_array_equal(Deblurrer(path)(image), left)  # too small to see a shake in
+    with pytest.raises(UsageError, match="no path"):
+        Deblurrer(path, kernel=np.zeros((5, 5)))
+    with pytest.raises(UsageError, match="no shake 'x'"):
+        Deblurrer(path, shake="x")

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from conftest import RestormerConfig, random_model
 from deblur_cli import __version__
 from deblur_cli.cli import main
+from deblur_cli.shake import Shake
 
 SCRIPT = str(Path(sys.executable).with_name("deblur"))
 
@@ -231,6 +232,18 @@ def test_a_bad_photo_is_one_clear_message(name: str, deblur: Deblur) -> None:
             1,
             "a.png: the region 40,0,20,20 does not lie in a photo of 50x40",
         ),
+        (["a.png", "--shake", "maybe"], 2, "there is no shake 'maybe'"),
+        (["a.png", "--kernel", "nope.png"], 2, "--kernel nope.png: no such file"),
+        (["a.png", "--kernel", "a.png"], 2, "--kernel a.png: the kernel is no path"),
+        (["a.png", "--kernel", "a.png", "--kernel-from", "1,2,9,9"], 2, "do not go together"),
+        (["a.png", "--kernel", "a.png", "--shake", "off"], 2, "a kernel and --shake off do not go together"),
+        (["a.png", "--kernel-from", "1,2,3"], 2, "--kernel-from 1,2,3 is no region"),
+        (["a.png", "--kernel-from", "40,0,20,20"], 1, "a.png: the area 40,0,20,20 does not lie in a photo"),
+        (["a.png", "--kernel-from", "5,5,20,20"], 1, "a.png: there is no lamp"),
+        (["a.png", "--save-kernel", "k.jpg"], 2, "--save-kernel k.jpg is no PNG"),
+        (["a.png", "--save-kernel", "a.png"], 2, "--save-kernel a.png: exists already"),
+        (["a.png", "in/b.png", "--save-kernel", "k.png"], 2, "--save-kernel takes one photo"),
+        (["batch", "in", "--shake", "maybe"], 2, "there is no shake 'maybe'"),
         (["a.png", "--precision", "fp16"], 2, "there is no precision 'fp16'"),
         (["a.png", "--window", "100"], 2, "a window of 100 pixels cannot be used"),
         (["a.png", "--max-megapixels", "0.001"], 1, "a.png: 50x40 is"),
@@ -303,6 +316,79 @@ def test_quality_and_metadata_of_the_result_can_be_chosen(deblur: Deblur, tiny: 
         assert deblur("b.jpg", "--weights", tiny, "-o", f"{number}.jpg", *options).code == 0
     assert Path("1.jpg").stat().st_size < 0.5 * Path("0.jpg").stat().st_size
     assert [b"hello" in Path(f"{number}.jpg").read_bytes() for number in range(3)] == [True, True, False]
+
+
+def path_drawn(path: str) -> None:
+    """A picture of a kernel: a level line of 9 pixels."""
+    drawn = np.zeros((21, 31), np.uint8)
+    drawn[10, 11:20] = 255
+    Image.fromarray(drawn).save(path)
+
+
+def test_a_known_shake_is_undone_told_and_drawn(deblur: Deblur, tiny: str) -> None:
+    photo("a.png")
+    path_drawn("path.png")
+    outcome = deblur("a.png", "--weights", tiny, "--kernel", "path.png", "--save-kernel", "k.png", "-v")
+    assert outcome.code == 0
+    assert "shake of 8 px undone; edges" in outcome.err
+    assert "shake: 8 px at 0°, 100% sure; undone: by the kernel given" in outcome.err
+    assert samples("k.png").tolist() == [[0] * 9] * 4 + [[255] * 9] + [[0] * 9] * 4
+    assert deblur("a.png", "--weights", tiny, "-o", "plain.png", "--shake", "off").code == 0
+    assert (samples("plain.png") != samples("a_sharp.png")).any()
+
+
+def test_no_kernel_is_written_where_no_shake_is_found(deblur: Deblur, tiny: str) -> None:
+    photo("a.png")
+    outcome = deblur("a.png", "--weights", tiny, "--save-kernel", "k.png", "-v")
+    assert outcome.code == 0
+    assert "k.png: not written, since no shake was found" in outcome.err
+    assert "shake: the photo is too small to see a shake in it" in outcome.err
+    assert not Path("k.png").exists()
+
+
+def test_a_lamp_in_the_photo_draws_the_shake(deblur: Deblur, tiny: str) -> None:
+    dark = np.full((60, 80, 3), 20, np.uint8)
+    dark[30, 30:43] = 220
+    Image.fromarray(dark).save("night.png")
+    outcome = deblur("night.png", "--weights", tiny, "--kernel-from", "20,20,40,20")
+    assert outcome.code == 0
+    assert "shake of 12 px undone" in outcome.err
+
+
+def test_a_batch_knows_the_kernel_and_tells_of_the_shake(deblur: Deblur, tiny: str) -> None:
+    photo("in/a.png")
+    path_drawn("path.png")
+    arguments = ("batch", "in", "-o", "out", "--weights", tiny, "--kernel", "path.png", "--json")
+    told = json.loads(deblur(*arguments, "--report", "page.html").out.splitlines()[0])
+    assert told["shake"] | {"kernel": ""} == {
+        "outcome": "undone",
+        "why": "by the kernel given",
+        "share": 1.0,
+        "length_px": 8.0,
+        "direction_deg": 0.0,
+        "sure": 1.0,
+        "kernel": "",
+    }
+    page = Path("page.html").read_text()
+    assert f"data:image/png;base64,{told['shake']['kernel']}" in page
+    assert "shake of 8 px undone" in page
+    assert json.loads(deblur(*arguments).out.splitlines()[0])["status"] == "skipped"
+    photo("path.png", 1, 9, "L")
+    assert json.loads(deblur(*arguments).out.splitlines()[0])["status"] == "done", "another kernel"
+
+
+def test_info_tells_the_shake_unless_it_is_not_to_look(
+    deblur: Deblur, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo("a.png")
+    none = {"shake_length_px": None, "shake_direction_deg": None, "shake_sure": None}
+    assert json.loads(deblur("info", "a.png", "--json").out).items() >= none.items()
+    assert "shake" not in deblur("info", "a.png", "--no-shake").out
+    kernel = torch.zeros(1, 1, 11, 11)
+    kernel[..., 5, 1:10] = 1 / 9
+    seen = Shake(kernel, torch.full((1, 1), 0.8))
+    monkeypatch.setattr("deblur_cli.shake.estimate", lambda light: seen)
+    assert "8 px at 0°, 80% sure" in deblur("info", "a.png").out
 
 
 def test_info_shows_what_is_in_a_photo(deblur: Deblur) -> None:

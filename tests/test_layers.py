@@ -21,6 +21,7 @@ LAYERS: dict[str, set[str] | str] = {
     "loader": {"model", "registry", "errors"},
     "stream": {"model", "errors"},
     "device": {"errors"},
+    "shake": {"tiles", "errors"},
     "restore": {"tiles", "photo", "errors"},
     "evaluate": {"photo", "errors"},
     "jobs": {"errors"},

@@ -1,3 +1,6 @@
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -197,3 +200,82 @@ def test_a_region_of_a_transparent_photo_keeps_alpha() -> None:
 def test_a_region_outside_the_photo_says_how_large_that_is(region: tuple[int, int, int, int]) -> None:
     with pytest.raises(PhotoError, match=r"does not lie in a photo of 150x120"):
         restore_region(photo_of(random_pixels(120, 150, 3, np.uint8)), region, identity, tile=0, overlap=0)
+
+
+# Shake, by a fake that says that it has undone one
+
+
+def doubling(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+    return 2 * light, {"outcome": "undone"}
+
+
+def leaving(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+    return None, {"outcome": "none"}
+
+
+def test_shake_is_undone_in_linear_light() -> None:
+    pixels = np.full((16, 16, 3), 100, np.uint8)
+    seen: list[Tensor] = []
+
+    def unshake(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+        seen.append(light)
+        return doubling(light)
+
+    restored = restore_photo(photo_of(pixels), identity, tile=0, overlap=0, unshake=unshake)
+    assert seen[0].shape == (3, 16, 16)
+    assert seen[0].dtype == torch.float32
+    assert float(seen[0].mean()) == pytest.approx(((100 / 255 + 0.055) / 1.055) ** 2.4, abs=1e-4)
+    assert (restored.photo.pixels == 138).all()  # the sRGB value of twice that light
+    assert restored.details.shake == {"outcome": "undone"}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_photo_whose_shake_is_left_is_restored_as_without_looking(dtype: type, channels: int) -> None:
+    photo = photo_of(random_pixels(40, 52, channels, dtype))
+    plain = restore_photo(photo, lambda tile: tile * 0.9, tile=0, overlap=0)
+    looked = restore_photo(photo, lambda tile: tile * 0.9, tile=0, overlap=0, unshake=leaving)
+    np.testing.assert_array_equal(plain.photo.pixels, looked.photo.pixels)
+    assert (plain.details.shake, looked.details.shake) == ({}, {"outcome": "none"})
+
+
+def test_strength_mixes_with_the_photo_before_its_shake_was_undone() -> None:
+    pixels = np.full((9, 9, 3), 100, np.uint8)
+    half = restore_photo(photo_of(pixels), identity, tile=0, overlap=0, strength=0.5, unshake=doubling)
+    assert (half.photo.pixels == 119).all()
+
+
+def test_a_region_is_unshaken_with_wide_surroundings_and_nothing_else_is_touched() -> None:
+    pixels = random_pixels(700, 800, 3, np.uint8) // 4
+    sizes = []
+
+    def unshake(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+        sizes.append(light.shape)
+        return doubling(light)
+
+    region = (300, 300, 100, 80)
+    restored = restore_region(photo_of(pixels), region, identity, tile=0, overlap=0, unshake=unshake)
+    assert sizes == [(3, 80 + 512, 100 + 512)]
+    changed = (restored.photo.pixels != pixels).any(2)
+    assert changed[330:350, 330:370].all()
+    changed[300:380, 300:400] = False
+    assert not changed.any()
+
+
+def test_a_region_whose_shake_is_left_is_restored_as_without_looking() -> None:
+    photo = photo_of(random_pixels(400, 400, 3, np.uint8))
+    options: dict[str, Any] = {"tile": 0, "overlap": 0}
+    plain = restore_region(photo, (150, 150, 64, 64), lambda tile: tile - tile.mean(), **options)
+    looked = restore_region(
+        photo, (150, 150, 64, 64), lambda tile: tile - tile.mean(), unshake=leaving, **options
+    )
+    np.testing.assert_array_equal(plain.photo.pixels, looked.photo.pixels)
+
+
+def test_what_nobody_can_see_keeps_its_pixels_when_shake_is_undone() -> None:
+    pixels = random_pixels(24, 24, 3, np.uint8) // 4
+    alpha = np.full((24, 24), 255, np.uint8)
+    alpha[4:8] = 0
+    restored = restore_photo(photo_of(pixels, alpha), identity, tile=0, overlap=0, unshake=doubling).photo
+    np.testing.assert_array_equal(restored.pixels[4:8], pixels[4:8])
+    assert restored.alpha is alpha

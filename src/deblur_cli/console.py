@@ -27,7 +27,7 @@ from rich.text import Text
 
 from deblur_cli.errors import DeblurError
 from deblur_cli.events import Event, Failed, Finished, Progressed, Skipped, Started
-from deblur_cli.report import Report, change_in_words
+from deblur_cli.report import Report, change_in_words, shake_in_words
 
 NARROW = 100
 """On a terminal of fewer columns the bars' captions get less room."""
@@ -215,8 +215,9 @@ def _last_part(path: str) -> str:
 def _details_in_words(details: Mapping[str, Any]) -> Iterator[str]:
     """What a photo was made with, a line each; sizes as width x height."""
     h, w = details.get("tile_size", (0, 0))
-    for name, value in {**details, "tile_size": f"{w}x{h}", **details.get("made_with", {})}.items():
-        if name != "made_with":
+    told = {**details, "tile_size": f"{w}x{h}", "shake": shake_in_words(details.get("shake", {}))}
+    for name, value in (told | details.get("made_with", {})).items():
+        if name != "made_with" and value != "":
             yield f"{name.replace('_', ' ')}: {round(value, 2) if isinstance(value, float) else value}"
 
 

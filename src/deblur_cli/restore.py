@@ -10,17 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.errors import PhotoError, UsageError
-from deblur_cli.photo import Photo, Samples, fill_transparent
+from deblur_cli.photo import Photo, Samples, fill_transparent, tone_curve_of
 from deblur_cli.tiles import UNIT, plan_tiles
 
 Predict = Callable[[Tensor], Tensor]
 """(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of 8 -> the same shape and dtype, restored."""
 
+Unshake = Callable[[Tensor], tuple[Tensor | None, Mapping[str, Any]]]
+"""(c, h, w) float32 in linear light -> the same with camera shake undone, or None if it is left as it is; and what there is to say of it."""
+
 Region = tuple[int, int, int, int]
 """x, y, width, height in pixels of the upright photo."""
 
-CONTEXT = 96
-"""Pixels around a region that the network sees too."""
+CONTEXT, SHAKE_CONTEXT = 96, 256
+"""Pixels around a region that the network sees too; and those from which its shake is found."""
 FADE = 16
 """Pixels inside a region's border over which its result fades into the photo."""
 
@@ -35,6 +38,7 @@ class Details:
     rms_change: root mean square of the change in 8-bit levels (0..255), over all channels.
     made_with: what the engine says of itself, such as its weights and device.
     gradient_gain: gradient energy after over before; above 1 is sharper, 1 is unchanged.
+    shake: what `Unshake` says; empty where it was not asked.
     """
 
     tile_size: tuple[int, int]
@@ -44,6 +48,7 @@ class Details:
     rms_change: float
     gradient_gain: float
     made_with: Mapping[str, str] = field(default_factory=dict)
+    shake: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,9 @@ def restore_photo(
     overlap: int,
     strength: float = 1.0,
     progress: Progress | None = None,
+    unshake: Unshake | None = None,
 ) -> Restored:
-    """Restore a photo tile by tile; size, bit depth, alpha and metadata stay as they are.
+    """Undo a photo's shake, then restore it tile by tile; size, bit depth, alpha and metadata stay as they are.
 
     tile, overlap: as from `tiles.check_tile`; tile 0 takes the photo whole. strength: 0 (the input) to 1 (the
     network's output). PhotoError if the network's output is not finite.
@@ -74,8 +80,9 @@ def restore_photo(
         raise PhotoError(
             "some of its samples are no numbers (NaN) or infinite", hint="Save it again without them."
         )
+    unshaken, shake = _unshaken(image, photo, unshake) if unshake else (image, {})
     h, w = image.shape[-2:]
-    padded = pad_to_unit(image)
+    padded = pad_to_unit(unshaken)
     plan = plan_tiles((padded.shape[-2], padded.shape[-1]), tile, overlap)
     restored = torch.zeros_like(padded)
     for done, (row, column) in enumerate(plan):
@@ -101,14 +108,29 @@ def restore_photo(
         strength=strength,
         rms_change=rms_change,
         gradient_gain=gradient_gain,
+        shake=shake,
     )
     return Restored(replace(photo, pixels=pixels), details)
 
 
-def restore_region(photo: Photo, region: Region, predict: Predict, **options: Any) -> Restored:  # noqa: ANN401
+def _unshaken(image: Tensor, photo: Photo, unshake: Unshake) -> tuple[Tensor, Mapping[str, Any]]:
+    """(1, c, h, w) as in the file, by way of linear light; the same tensor where nothing was undone."""
+    curve = tone_curve_of(photo)
+    light, shake = unshake(torch.from_numpy(curve.to_linear(image[0].numpy())))
+    return (image if light is None else torch.from_numpy(curve.to_encoded(light.numpy()))[None]), shake
+
+
+def restore_region(
+    photo: Photo,
+    region: Region,
+    predict: Predict,
+    *,
+    unshake: Unshake | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Restored:
     """Restore a part of a photo and leave every other pixel as it is; options as of `restore_photo`.
 
-    The network sees some of the surroundings too. Inside the region, towards its border, the result fades into the
+    The network sees some of the surroundings too, and a shake is found from more of them. Inside the region, towards its border, the result fades into the
     photo, so that no edge shows. PhotoError for a region that does not lie in the photo.
     """
     photo_h, photo_w = photo.pixels.shape[:2]
@@ -120,10 +142,9 @@ def restore_region(photo: Photo, region: Region, predict: Predict, **options: An
         )
     left, top = (max(0, start - CONTEXT) // UNIT * UNIT for start in (x, y))
     surroundings = (slice(top, y + h + CONTEXT), slice(left, x + w + CONTEXT))
-    alpha = None if photo.alpha is None else photo.alpha[surroundings]
-    restored = restore_photo(
-        replace(photo, pixels=photo.pixels[surroundings], alpha=alpha), predict, **options
-    )
+    if unshake:
+        options["unshake"] = _unshake_within(photo, unshake, region, surroundings)
+    restored = restore_photo(_part(photo, surroundings), predict, **options)
     new = restored.photo.pixels[y - top : y - top + h, x - left : x - left + w]
     old = photo.pixels[y : y + h, x : x + w]
     fade = _fade(y, h, photo_h)[:, None, None] * _fade(x, w, photo_w)[:, None]
@@ -140,6 +161,31 @@ def region_size(region: Region) -> tuple[int, int]:
     """(h, w) of what the network sees of a region: at most that much."""
     _, _, w, h = region
     return h + 2 * CONTEXT + UNIT, w + 2 * CONTEXT + UNIT
+
+
+def _part(photo: Photo, area: tuple[slice, slice]) -> Photo:
+    alpha = None if photo.alpha is None else photo.alpha[area]
+    return replace(photo, pixels=photo.pixels[area], alpha=alpha)
+
+
+def _unshake_within(
+    photo: Photo, unshake: Unshake, region: Region, surroundings: tuple[slice, slice]
+) -> Unshake:
+    """The shake of a wider part of the photo undone, of which the surroundings of the region are then taken."""
+    x, y, w, h = region
+    top, left = max(0, y - SHAKE_CONTEXT), max(0, x - SHAKE_CONTEXT)
+    wide = _part(photo, (slice(top, y + h + SHAKE_CONTEXT), slice(left, x + w + SHAKE_CONTEXT)))
+    rows, columns = (
+        slice(part.start - start, part.stop - start)
+        for part, start in zip(surroundings, (top, left), strict=True)
+    )
+
+    def cut(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+        image = to_tensor(fill_transparent(wide).pixels, photo.peak)
+        unshaken, shake = unshake(torch.from_numpy(tone_curve_of(photo).to_linear(image[0].numpy())))
+        return (None if unshaken is None else unshaken[:, rows, columns].contiguous()), shake
+
+    return cut
 
 
 def _fade(start: int, length: int, whole: int) -> Samples:

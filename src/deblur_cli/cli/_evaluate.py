@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deblur_cli.cli._app import app
-from deblur_cli.cli._options import Device, Precision, Quiet, Tile, Weights, Window, flag, parse_tile
+from deblur_cli.cli._options import Device, Precision, Quiet, Shake, Tile, Weights, Window, flag, parse_tile
 from deblur_cli.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def evaluate(
         Path, typer.Argument(metavar="SHARP", help="Its sharp original, or a folder with the same names.")
     ],
     weights: Weights = "auto",
+    shake: Shake = "auto",
     tile: Tile = "auto",
     window: Window = None,
     device: Device = "auto",
@@ -67,7 +68,7 @@ def evaluate(
 
     console = Console(quiet=quiet)
     pairs = pair_photos(blurry, sharp, console)
-    deblurrer = Deblurrer(weights, device, precision, parse_tile(tile), window)
+    deblurrer = Deblurrer(weights, device, precision, parse_tile(tile), window, shake=shake)
     rows = []
     failed = 0
     for path, original in pairs:

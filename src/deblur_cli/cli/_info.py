@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 def info(
     photos: Annotated[list[str], typer.Argument(metavar="PHOTO", help="Photos to look into.")],
     as_json: Annotated[bool, flag("--json", help="One JSON object a photo, a line each.")] = False,
+    no_shake: Annotated[
+        bool, flag("--no-shake", help="Do not look for camera shake, which takes seconds a photo.")
+    ] = False,
 ) -> None:
-    """Show what is in a photo: format, size, depth, colour profile, orientation, metadata."""
+    """Show what is in a photo: format, size, depth, colour profile, orientation, metadata, and camera shake."""
     from deblur_cli.console import Console
 
     console = Console()
@@ -29,12 +32,13 @@ def info(
     for name in photos:
         try:
             found = _inspect(name)
+            shake = {} if no_shake else _shake_in(Path(name))
         except PhotoError as error:
             console.error(error)
             failed = True
             continue
         if as_json:
-            typer.echo(json.dumps({"photo": name, **asdict(found)}))
+            typer.echo(json.dumps({"photo": name, **asdict(found), **shake}))
         rows.append(
             [
                 name,
@@ -44,11 +48,13 @@ def info(
                 found.profile or "-",
                 str(found.orientation),
                 " ".join(found.metadata) or "-",
+                *([] if no_shake else [_in_words(shake)]),
                 "; ".join(found.notes),
             ]
         )
     if rows and not as_json:
-        headers = ["photo", "format", "size", "pixels", "profile", "orientation", "metadata", ""]
+        headers = ["photo", "format", "size", "pixels", "profile", "orientation", "metadata"]
+        headers += [""] if no_shake else ["shake", ""]
         console.show_table(headers, rows, [])
     raise typer.Exit(1 if failed else 0)
 
@@ -62,3 +68,30 @@ def _inspect(name: str) -> "PhotoInfo":
     if path.exists() and not path.is_file():  # a pipe would keep us waiting
         raise PhotoError(f"{name}: is {'a folder' if path.is_dir() else 'no file'}")
     return inspect_photo(path)
+
+
+def _shake_in(path: Path) -> dict[str, Any]:
+    """The shake that is seen in a photo, by the keys of --json; PhotoError if its pixels cannot be read."""
+    import torch
+
+    from deblur_cli.photo import read_photo, tone_curve_of
+    from deblur_cli.restore import to_tensor
+    from deblur_cli.shake import estimate
+
+    photo = read_photo(path)
+    light = tone_curve_of(photo).to_linear(to_tensor(photo.pixels, photo.peak)[0].numpy())
+    seen = estimate(torch.from_numpy(light))
+    if seen is None:
+        return {"shake_length_px": None, "shake_direction_deg": None, "shake_sure": None}
+    return {
+        "shake_length_px": round(seen.length, 1),
+        "shake_direction_deg": seen.direction,
+        "shake_sure": round(float(seen.sure.mean()), 2),
+    }
+
+
+def _in_words(shake: dict[str, Any]) -> str:
+    if shake["shake_length_px"] is None:
+        return "-"
+    length, direction, sure = shake.values()
+    return f"{length:.0f} px at {direction:.0f}°, {sure:.0%} sure"

@@ -10,7 +10,7 @@ from deblur_cli.download import choose_entry
 if TYPE_CHECKING:
     from deblur_cli.cli._options import Options
 
-PIXELS = 1
+PIXELS = 2
 """Raised when a release makes other pixels of the same options, so that batches are done again."""
 
 NOT_IN_THE_PIXELS = (
@@ -29,14 +29,20 @@ NOT_IN_THE_PIXELS = (
 def made_with(options: "Options") -> dict[str, Any]:
     """Equal for two runs that make the same of a photo."""
     values = {name: value for name, value in asdict(options).items() if name not in NOT_IN_THE_PIXELS}
+    if options.kernel and Path(options.kernel).is_file():
+        values["kernel"] = _hash_of_file(options.kernel)
     return {"weights": _hash_of_weights(options.weights), **values, "pixels": PIXELS}
+
+
+def _hash_of_file(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _hash_of_weights(weights: str) -> str:
     """SHA-256, cut short; the name of weights whose hash nobody has published."""
     if Path(weights).is_file():
-        with Path(weights).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return _hash_of_file(weights)
     if "." in weights:
         return weights  # a file that is not there: whoever loads it will say so
     entry = choose_entry(weights)

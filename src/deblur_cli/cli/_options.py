@@ -79,6 +79,20 @@ Strength = Annotated[
     float,
     typer.Option(metavar="0..1", help="How much of the result to mix with the input: 0 is the input."),
 ]
+Shake = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|off", help="auto finds camera shake and undoes it where that helps; off leaves it."
+    ),
+]
+Kernel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="The shake is known: a picture of its path, bright on black.",
+        show_default="none",
+    ),
+]
 Suffix = Annotated[
     str, typer.Option(metavar="TEXT", help="Put after the name of results that go beside their inputs.")
 ]
@@ -105,6 +119,9 @@ class Options:
     max_megapixels: float
     quiet: bool
     verbose: bool
+    shake: str = "auto"
+    kernel: str | None = None
+    kernel_from: str | None = None
     region: str | None = None
     memory_share: float = 1.0
 
@@ -118,15 +135,15 @@ class Options:
         )
 
 
-def parse_region(text: str) -> tuple[int, int, int, int]:
-    """The value of --region."""
+def parse_region(text: str, option: str = "--region") -> tuple[int, int, int, int]:
+    """The value of --region, or of another option that takes an area."""
     try:
         x, y, w, h = map(int, text.split(","))
     except ValueError:
         x = y = w = h = -1
     if min(x, y) < 0 or min(w, h) < 1:
         raise UsageError(
-            f"--region {text} is no region",
+            f"{option} {text} is no region",
             hint="It takes X,Y,W,H: left and top edge, width and height, in pixels of the upright photo.",
         )
     return x, y, w, h

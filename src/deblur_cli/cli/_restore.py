@@ -1,5 +1,6 @@
 """`deblur PHOTO...`, and what it shares with `deblur batch`."""
 
+import base64
 import difflib
 import math
 from dataclasses import replace
@@ -12,6 +13,7 @@ from deblur_cli.cli._app import DEFAULT_COMMAND, app
 from deblur_cli.cli._options import (
     Device,
     Download,
+    Kernel,
     MaxMegapixels,
     Options,
     Output,
@@ -20,6 +22,7 @@ from deblur_cli.cli._options import (
     Precision,
     Quality,
     Quiet,
+    Shake,
     Strength,
     StripMetadata,
     Suffix,
@@ -37,6 +40,7 @@ from deblur_cli.errors import UsageError
 if TYPE_CHECKING:
     from deblur_cli.batch import FileOptions, Process
     from deblur_cli.console import Console
+    from deblur_cli.events import Event
     from deblur_cli.jobs import Plan
 
 AUTO_WEIGHTS_IN_WORDS = {
@@ -59,6 +63,15 @@ def run(
         str | None,
         typer.Option(metavar="X,Y,W,H", help="Sharpen only this part; the rest stays as it is."),
     ] = None,
+    shake: Shake = "auto",
+    kernel: Kernel = None,
+    kernel_from: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="The shake is what a lamp has drawn in this area of the photo."),
+    ] = None,
+    save_kernel: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Write the shake that was found as a picture.")
+    ] = None,
     tile: Tile = "auto",
     overlap: Overlap = None,
     window: Window = None,
@@ -79,13 +92,31 @@ def run(
 
     _refuse_unknown_command(photos[0])
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
-    restore_all(plan_photos(photos, naming), Options.of(context), overwrite=overwrite)
+    if save_kernel:
+        check_kernel_file(save_kernel, photos, overwrite=overwrite)
+    restore_all(plan_photos(photos, naming), Options.of(context), save_kernel, overwrite=overwrite)
 
 
-def restore_all(plan: "Plan", options: Options, *, overwrite: bool) -> NoReturn:
+def check_kernel_file(path: Path, photos: list[str], *, overwrite: bool) -> None:
+    """UsageError unless one kernel can be written there."""
+    if len(photos) > 1:
+        raise UsageError("--save-kernel takes one photo", hint="For several, run it once for each.")
+    if path.suffix.lower() != ".png":
+        raise UsageError(
+            f"--save-kernel {path} is no PNG", hint="It takes the name of a file that ends in .png."
+        )
+    if path.exists() and not overwrite:
+        raise UsageError(f"--save-kernel {path}: exists already", hint="To replace it: --overwrite")
+
+
+def restore_all(
+    plan: "Plan", options: Options, save_kernel: Path | None = None, *, overwrite: bool
+) -> NoReturn:
     """Do the planned jobs, show them, and end with the run's exit code."""
     from deblur_cli.batch import run_jobs
     from deblur_cli.console import Console
+    from deblur_cli.events import Finished
+    from deblur_cli.photo import replace_file
     from deblur_cli.report import Report
 
     report = Report(len(plan.jobs), sum(job.size_bytes for job in plan.jobs))
@@ -96,7 +127,14 @@ def restore_all(plan: "Plan", options: Options, *, overwrite: bool) -> NoReturn:
             files = replace(file_options(options), overwrite=overwrite)
             run_jobs(plan.jobs, load_process(options, console), emit, files=files)
 
-    stopped = perform(work, plan.refused, (report.add, console.draw), console)
+    def keep_kernel(event: "Event") -> None:
+        if save_kernel and isinstance(event, Finished):
+            if picture := event.details["shake"].get("kernel"):
+                replace_file(save_kernel, base64.b64decode(picture), overwrite=overwrite)
+            else:
+                console.say(f"{save_kernel}: not written, since no shake was found")
+
+    stopped = perform(work, plan.refused, (report.add, console.draw, keep_kernel), console)
     if stopped or len(plan.jobs) + len(plan.refused) != 1:
         console.say(("stopped: " if stopped else "") + report.summary())
     raise typer.Exit(stopped or report.exit_code)
@@ -105,6 +143,7 @@ def restore_all(plan: "Plan", options: Options, *, overwrite: bool) -> NoReturn:
 def load_process(options: Options, console: "Console") -> "Process":
     """The network, ready for `run_jobs`."""
     region = None if options.region is None else parse_region(options.region)
+    lamp = None if options.kernel_from is None else parse_region(options.kernel_from, "--kernel-from")
     tile = parse_tile(options.tile)
 
     import torch  # after what needs no torch: its import takes a second or two
@@ -127,6 +166,9 @@ def load_process(options: Options, console: "Console") -> "Process":
         options.window,
         overlap=options.overlap,
         memory_share=options.memory_share,
+        shake=options.shake,
+        kernel=options.kernel,
+        kernel_from=lamp,
     )
     if options.weights == "auto":
         console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])

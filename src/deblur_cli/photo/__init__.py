@@ -5,12 +5,13 @@ need them, so that importing this costs little. It knows nothing of networks, ti
 """
 
 from deblur_cli.photo._alpha import fill_transparent
-from deblur_cli.photo._atomic import sweep_temporaries
+from deblur_cli.photo._atomic import replace_file, sweep_temporaries
 from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_extension
 from deblur_cli.photo._image import image_from_photo, photo_from_image
 from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples
-from deblur_cli.photo._preview import preview_of
+from deblur_cli.photo._preview import gray_png, preview_of
 from deblur_cli.photo._read import PhotoInfo, inspect_photo, read_photo
+from deblur_cli.photo._tone import ToneCurve, tone_curve_of
 from deblur_cli.photo._write import write_photo
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "Photo",
     "PhotoInfo",
     "Samples",
+    "ToneCurve",
     "fill_transparent",
     "format_of_name",
+    "gray_png",
     "image_from_photo",
     "inspect_photo",
     "looks_like_photo",
@@ -28,6 +31,8 @@ __all__ = [
     "photo_from_image",
     "preview_of",
     "read_photo",
+    "replace_file",
     "sweep_temporaries",
+    "tone_curve_of",
     "write_photo",
 ]

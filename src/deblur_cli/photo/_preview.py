@@ -1,10 +1,10 @@
-"""What a report shows of a photo before and after: small JPEGs."""
+"""What a report shows of a photo: small pictures."""
 
 import io
 
 import numpy as np
 
-from deblur_cli.photo._photo import Photo, Samples, white_of
+from deblur_cli.photo._photo import Metadata, Photo, Samples, white_of
 
 DETAIL = (320, 480)
 """Height and width of the detail, at 100 %: in a photo made small, no sharpness can be seen."""
@@ -30,6 +30,13 @@ def preview_of(before: Photo, after: Photo) -> tuple[bytes, bytes, bytes, tuple[
         _jpeg(after.pixels[::step, ::step], after, WHOLE_SIDE),
         (top / height, left / width, h / height, w / width),
     )
+
+
+def gray_png(picture: Samples) -> bytes:
+    """(h, w) uint8 as a PNG file."""
+    from deblur_cli.photo._png import encode_png
+
+    return encode_png(picture[..., None], Metadata())
 
 
 def _most_changed(before: Samples, after: Samples, h: int, w: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from deblur_cli.report._counts import (
     Report,
     change_in_words,
     exit_code_of,
+    shake_in_words,
 )
 from deblur_cli.report._json import describe, describe_summary
 from deblur_cli.report._page import Page
@@ -27,4 +28,5 @@ __all__ = [
     "describe",
     "describe_summary",
     "exit_code_of",
+    "shake_in_words",
 ]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from deblur_cli.errors import DeblurError, PhotoError, UsageError, WeightsError
 from deblur_cli.events import Event, Failed, Finished, Progressed, Skipped, Started
@@ -14,6 +15,9 @@ EXIT_USAGE = 2
 EXIT_WEIGHTS = 3
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+
+ALL_OF_IT = 0.95
+"""Of the frame: what is undone in so much of it is told without a share."""
 
 BARELY_CHANGED_RMS = 0.5
 """RMS change in 8-bit levels below which nobody sees a difference."""
@@ -122,7 +126,22 @@ def change_in_words(event: Finished) -> str:
     if barely_changed(event):
         return "barely changed"
     rms, gain = event.details["rms_change"], event.details["gradient_gain"]
-    return f"edges {gain - 1:+.0%}, changed by {rms:.1f} levels"
+    changed = f"edges {gain - 1:+.0%}, changed by {rms:.1f} levels"
+    shake = event.details.get("shake", {})
+    if shake.get("outcome") != "undone":
+        return changed
+    part = "" if shake["share"] > ALL_OF_IT else f" in {shake['share']:.0%} of the frame"
+    return f"shake of {shake['length_px']:.0f} px undone{part}; {changed}"
+
+
+def shake_in_words(shake: Mapping[str, Any]) -> str:
+    """What was seen of it and what became of it, in a line; empty where it was not looked for."""
+    if not shake:
+        return ""
+    if "length_px" not in shake:
+        return str(shake["why"])
+    seen = f"{shake['length_px']:.0f} px at {shake['direction_deg']:.0f}°, {shake['sure']:.0%} sure"
+    return f"{seen}; {shake['outcome']}: {shake['why']}"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -41,7 +41,8 @@ class Page:
             self._rows.append(_row(event.job.name, target, size, f"{event.elapsed_s:.1f} s", change))
             self._notes += [_row(event.job.name, note) for note in event.notes]
             if event.preview:
-                self._figures.append(_figure(event.job.name, change, event.preview))
+                kernel = event.details.get("shake", {}).get("kernel", "")
+                self._figures.append(_figure(event.job.name, change, event.preview, kernel))
 
     def write(self, report: Report, outcome: str) -> None:
         """Write the page as things stand. UsageError if it cannot be written."""
@@ -105,7 +106,8 @@ def _reason(failure: Failed) -> str:
     return f"{message}. {failure.error.hint}" if failure.error.hint else message
 
 
-def _figure(name: str, change: str, preview: Preview) -> str:
+def _figure(name: str, change: str, preview: Preview, kernel: str) -> str:
+    shake = f'<img class="kernel" alt="the shake" src="data:image/png;base64,{kernel}">' if kernel else ""
     top, left, height, width = (f"{fraction:.2%}" for fraction in preview.area)
     return f"""<figure>
 <div class="pair" style="--at: 50%">
@@ -115,7 +117,7 @@ def _figure(name: str, change: str, preview: Preview) -> str:
 </div>
 <figcaption><div class="whole"><img alt="" src="{_data(preview.whole)}">
 <i style="top:{top};left:{left};height:{height};width:{width}"></i></div>
-<div><b>{html.escape(Path(name).name)}</b><br>{html.escape(change)}</div></figcaption>
+<div><b>{html.escape(Path(name).name)}</b><br>{html.escape(change)}</div>{shake}</figcaption>
 </figure>"""
 
 

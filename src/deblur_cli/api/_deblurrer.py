@@ -1,5 +1,6 @@
-"""Weights, device, precision and tile -> a `Deblurrer`: what the command line and the Python API share."""
+"""Weights, device, precision, tile and shake -> a `Deblurrer`: what the command line and the Python API share."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deblur_cli import stream
+from deblur_cli import shake, stream
+from deblur_cli.api._shake import Kernel, check_shake, read_kernel, told_of
 from deblur_cli.device import auto_tile, choose_device, choose_dtype, free_memory, peak_bytes
 from deblur_cli.download import choose_entry, find_installed
 from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
-from deblur_cli.photo import Encoding, Photo, image_from_photo, photo_from_image
+from deblur_cli.photo import (
+    Encoding,
+    Photo,
+    image_from_photo,
+    photo_from_image,
+    tone_curve_of,
+)
 from deblur_cli.registry import WeightsEntry
-from deblur_cli.restore import Progress, Region, Restored, region_size, restore_photo, restore_region
+from deblur_cli.restore import (
+    Progress,
+    Region,
+    Restored,
+    Unshake,
+    region_size,
+    restore_photo,
+    restore_region,
+    to_tensor,
+)
 from deblur_cli.tiles import MAX_OVERLAP_SHARE, MIN_TILE, check_tile
 
 Tile = int | Literal["auto"]
@@ -38,7 +55,9 @@ class Deblurrer:
     device: auto, cpu, cuda, cuda:N or mps. precision: auto, fp32 or bf16. tile: auto, 0 for the whole photo, or a size
     in pixels. window: of the attention's statistics in pixels, 0 for the whole tile; by default what the weights were
     trained with. memory_share: the part of the device's free memory that is ours, where several processes share it.
-    UsageError for a wrong value, WeightsError for weights that cannot be used.
+    shake: auto finds camera shake and undoes it before the network, where that helps; off leaves it to the network. kernel: of a
+    shake that is known, a picture file or an array (h, w) of the path in light on black. kernel_from: the area x, y, width, height
+    of the photo that holds the trace of a lamp. UsageError for a wrong value, WeightsError for weights that cannot be used.
     """
 
     def __init__(
@@ -51,7 +70,12 @@ class Deblurrer:
         *,
         overlap: int | None = None,
         memory_share: float = 1.0,
+        shake: str = "auto",
+        kernel: Kernel | None = None,
+        kernel_from: Region | None = None,
     ) -> None:
+        self.shake, self.kernel_from = check_shake(shake, kernel, kernel_from), kernel_from
+        self.kernel = None if kernel is None else read_kernel(kernel)
         self.auto = tile == "auto"
         self.tile, self.overlap = check_tile(0 if tile == "auto" else tile, overlap)
         self._default_overlap = overlap is None
@@ -89,6 +113,7 @@ class Deblurrer:
     ) -> Restored:
         """Restore a decoded photo, or a region of it. strength: 0 leaves it as it is, 1 takes the network's output."""
         run = _Run(self, progress)
+        unshake = None if self.shake == "off" else run.unshake_by(self._kernel_of(photo))
         whole_or_part = restore_photo if region is None else partial(restore_region, region=region)
         size = photo.pixels.shape[:2] if region is None else region_size(region)
         free_bytes = int(self._memory_share * free_memory(self.device))
@@ -102,6 +127,7 @@ class Deblurrer:
                     overlap=self._overlap_for(tile),
                     strength=strength,
                     progress=run.at_tile,
+                    unshake=unshake,
                 )
                 break
             except torch.OutOfMemoryError:
@@ -116,6 +142,13 @@ class Deblurrer:
             "memory": f"about {needed_bytes / 1e9:.1f} GB of {free_bytes / 1e9:.1f} GB free",
         }
         return replace(restored, details=replace(restored.details, made_with=made_with))
+
+    def _kernel_of(self, photo: Photo) -> Tensor | None:
+        """The kernel that the user gave, or whose lamp in this photo."""
+        if self.kernel_from is None:
+            return self.kernel
+        light = tone_curve_of(photo).to_linear(to_tensor(photo.pixels, photo.peak)[0].numpy())
+        return shake.kernel_from_lamp(torch.from_numpy(light), self.kernel_from)
 
     def _tile_for(self, size: tuple[int, int], free_bytes: int) -> int:
         """The user's tile, as long as memory can hold it; for auto what `device.auto_tile` says."""
@@ -154,6 +187,8 @@ class _Run:
     def __init__(self, deblurrer: Deblurrer, progress: Progress | None) -> None:
         self.deblurrer, self.progress = deblurrer, progress
         self.done, self.tiles, self.redone = 0.0, 1, 0
+        self.before = 0
+        """Steps before the first tile: one if shake is looked for."""
 
     def at_tile(self, done: float, tiles: int) -> None:
         """The next tile begins."""
@@ -163,7 +198,22 @@ class _Run:
     def inside_tile(self, share: float) -> None:
         """So much of the tile at hand is done."""
         if self.progress:
-            self.progress(self.done + share, self.tiles)
+            self.progress(self.before + self.done + share, self.before + self.tiles)
+
+    def unshake_by(self, kernel: Tensor | None) -> Unshake:
+        """What undoes shake by a kernel that is known, or by one that it finds itself."""
+        device = torch.device("cpu") if self.deblurrer.device.type == "mps" else self.deblurrer.device
+        self.before = 1
+
+        def tell(share: float) -> None:
+            if self.progress:
+                self.progress(share, 2)
+
+        def unshake(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+            undone = shake.undo(light.to(device), kernel=kernel, progress=tell)
+            return (undone.light.cpu() if undone.outcome == "undone" else None), told_of(undone)
+
+        return unshake
 
     def count_redone(self) -> None:
         """A tile was not finite and is made again."""
@@ -205,9 +255,11 @@ def deblur(
     tile: Tile = "auto",
     device: str = "auto",
     strength: float = 1.0,
+    shake: str = "auto",
+    kernel: Kernel | None = None,
 ) -> Image:
     """Sharpen one PIL image or array; same type back. For several, make one `Deblurrer` and call it."""
-    return Deblurrer(weights, device, tile=tile)(image, strength=strength)
+    return Deblurrer(weights, device, tile=tile, shake=shake, kernel=kernel)(image, strength=strength)
 
 
 def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:

@@ -1,0 +1,190 @@
+"""A photo without its shake, for known kernels: deconvolution with a sparse prior, by half-quadratic splitting.
+
+Krishnan and Fergus, "Fast image deconvolution using hyper-Laplacian priors", 2009. What differs: the prior is weaker where
+it is bright, since the eye (and the file) takes differences there for smaller; what lies beyond the border or is clipped is not known, and
+is filled in, turn by turn, with what the photo at hand would give there; the frame is cut into tiles, each with a kernel of its own
+(Hirsch et al., "Efficient filter flow", 2010).
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblur_cli.shake._fourier import (
+    divergence,
+    fast_length,
+    gradient_power,
+    gradients,
+    transfer,
+    wrap,
+)
+from deblur_cli.shake._kernels import Shake
+from deblur_cli.tiles import UNIT, plan_tiles
+
+TURNS, FIRST_COUPLING, COUPLING_GROWTH = 8, 1.0, 2.5
+"""Of the splitting: its coupling of gradients to sparse gradients grows from turn to turn."""
+EXPONENT = 0.7
+"""Of the prior: natural photos' gradients have some 0.5 to 0.8."""
+FLOOR, PER_NOISE = 0.7e-3, 0.055
+"""The prior's weight: so much, and so much times the noise. Found on photos with noise of 0.3, 1 and 3 %."""
+SOFT = 17
+"""Pixels over which the surroundings of a lamp pass into the rest."""
+CLIPPED = 0.9955
+"""Linear light of 254.5 of 255 levels: from there on a pixel's value is not known, only that it is at least that."""
+SMALLEST = 8
+"""Pixels a side of a frame: a smaller one has its last pixels repeated."""
+TILE, VARYING_TILE = 1024, 384
+"""Side of the tiles where the kernels are all the same, and where they are not."""
+
+_OPPONENT = torch.tensor([[1.0, 1, 1], [1, -1, 0], [1, 1, -2]])
+OPPONENT = _OPPONENT / _OPPONENT.norm(dim=1, keepdim=True)
+"""Brightness and two differences of colour, orthonormal: their gradients are sparser than those of red, green and blue."""
+
+
+def deconvolve(
+    light: Tensor, shake: Shake, noise: float, *, progress: Callable[[float], None] | None = None
+) -> Tensor:
+    """(c, h, w) linear light, c 1 or 3, about 0..1, blurred by `shake` -> the same without that blur; a new tensor on its device.
+
+    noise: standard deviation of the light's noise, as of `measure_noise`.
+    """
+    c, h, w = light.shape
+    uniform = bool((shake.kernels == shake.kernels[:1, :1]).all())
+    side = max(TILE if uniform else VARYING_TILE, 3 * shake.kernels.shape[-1])
+    rows, columns = -h % UNIT, -w % UNIT
+    plan = plan_tiles((h + rows, w + columns), side // UNIT * UNIT, side // 4 // UNIT * UNIT)
+    result = torch.zeros(c, h + rows, w + columns, device=light.device)
+    for done, (row, column) in enumerate(plan):
+        kernel = kernel_at(shake, (row.start + row.stop) / 2 / h, (column.start + column.stop) / 2 / w)
+        kernel = kernel.to(light.device)
+        margin = kernel.shape[-1]
+        top, left = max(0, row.start - margin), max(0, column.start - margin)
+        part = light[:, top : row.stop + margin, left : column.stop + margin]
+        sharp = deconvolve_part(part, kernel, prior_weight(noise))
+        sharp = F.pad(sharp, (0, columns, 0, rows))[:, row.start - top :, column.start - left :]
+        weights = torch.from_numpy(row.weights)[:, None] * torch.from_numpy(column.weights)
+        area = (..., slice(row.start, row.stop), slice(column.start, column.stop))
+        result[area] += weights.to(light.device) * sharp[:, : len(row.weights), : len(column.weights)]
+        if progress:
+            progress((done + 1) / len(plan))
+    return result[:, :h, :w]
+
+
+def prior_weight(noise: float) -> float:
+    """What the prior weighs, by the standard deviation of the noise."""
+    return FLOOR + PER_NOISE * noise
+
+
+def kernel_at(shake: Shake, down: float, right: float) -> Tensor:
+    """(n, n): the kernel of a place, 0..1 down and across the frame, between those of the grid around it."""
+    rows, columns = shake.kernels.shape[:2]
+    y = min(max(down * rows - 0.5, 0), rows - 1)
+    x = min(max(right * columns - 0.5, 0), columns - 1)
+    top, left = int(y), int(x)
+    bottom, other = min(top + 1, rows - 1), min(left + 1, columns - 1)
+    above = torch.lerp(shake.kernels[top, left], shake.kernels[top, other], x - left)
+    below = torch.lerp(shake.kernels[bottom, left], shake.kernels[bottom, other], x - left)
+    return torch.lerp(above, below, y - top)
+
+
+def deconvolve_part(light: Tensor, kernel: Tensor, weight: float) -> Tensor:
+    """(c, h, w) without the one blur `kernel` (n, n); weight: of the prior. What is near the border is guessed from within."""
+    c, h, w = light.shape
+    least = max(kernel.shape[-1], SMALLEST) + 1
+    if min(h, w) < least:
+        larger = F.pad(light[None], (0, max(0, least - w), 0, max(0, least - h)), "replicate")[0]
+        return deconvolve_part(larger, kernel, weight)[:, :h, :w]
+    margins = []
+    for length in (w, h):
+        missing = fast_length(length + kernel.shape[-1]) - length
+        missing = min(missing, 2 * (length - 1))
+        margins += [missing // 2, missing - missing // 2]
+    left, _, top, _ = margins
+    framed = wrap(light, (margins[0], margins[1], margins[2], margins[3]))
+    size = (framed.shape[-2], framed.shape[-1])
+    known = torch.zeros(1, *size, dtype=torch.bool, device=light.device)
+    known[:, top : top + h, left : left + w] = True
+    clipped = (framed >= CLIPPED) & known
+    around_lamps = _around_lamps(clipped, kernel.shape[-1])
+    known &= around_lamps == 0
+    clipped &= known
+    colours = OPPONENT.to(light.device) if c == 3 else torch.eye(c, device=light.device)
+
+    kernel_ft = transfer(kernel, size)
+    data, smoothness = kernel_ft.abs().square(), gradient_power(size, light.device)
+    strength = _visibility(framed)
+    sharp = _mixed(framed, colours)
+    photo_ft = torch.fft.rfft2(sharp)
+    coupling = FIRST_COUPLING
+    for turn in range(TURNS):
+        sparse = [_shrunk(gradient, strength / coupling) for gradient in gradients(sharp)]
+        share = weight * coupling
+        spectrum = kernel_ft.conj() * photo_ft + share * torch.fft.rfft2(divergence(*sparse))
+        spectrum /= data + share * smoothness
+        sharp = torch.fft.irfft2(spectrum, size)
+        if turn < TURNS - 1:
+            blurred = _mixed(torch.fft.irfft2(kernel_ft * spectrum, size), colours.T)
+            filled = torch.where(known, framed, blurred)
+            if clipped.any():
+                filled = torch.where(clipped, torch.maximum(blurred, framed), filled)
+            photo_ft = torch.fft.rfft2(_mixed(filled, colours))
+        coupling *= COUPLING_GROWTH
+    result = torch.lerp(_mixed(sharp, colours.T), framed, around_lamps)
+    return result[:, top : top + h, left : left + w]
+
+
+def measure_noise(light: Tensor) -> float:
+    """Standard deviation of the noise of (c, h, w) linear light, in the middle of all places and channels.
+
+    By the median of what a second difference along both axes leaves, which blur and smooth surfaces do not reach (Immerkaer 1996,
+    with Donoho's median): 6 is the root of the sum of its squared weights, 0.6745 the median of |N(0, 1)|.
+    """
+    step = max(1, round((light[0].numel() / 1e6) ** 0.5))
+    rows = light[:, : light.shape[1] // step * step]
+    if min(light.shape[-2:]) < 3:
+        return 0.0
+    bands = rows.unfold(1, 3, 3 * step) if rows.shape[1] >= 3 * step else rows.unfold(1, 3, 3)
+    twice = bands[..., 0] - 2 * bands[..., 1] + bands[..., 2]  # (c, bands, w)
+    both = twice[..., :-2] - 2 * twice[..., 1:-1] + twice[..., 2:]
+    return float(both.abs().median()) / (6 * 0.6745)
+
+
+def _around_lamps(clipped: Tensor, n: int) -> Tensor:
+    """(c, h, w) bool and the side of the kernel -> (1, h, w) in 0..1: 1 wherever light of a clipped lamp may have come, or might ring to.
+
+    How bright a lamp is nobody knows; its trace is left as it is. Clipped areas that are larger than the kernel are no lamps: their
+    borders hardly ring.
+    """
+    lit = clipped.any(0, keepdim=True).float()
+    if not lit.any():
+        return lit
+    share = F.avg_pool2d(lit, n, 1, n // 2)
+    zone = lit * (share < 0.5)
+    for side in (
+        (2 * n - 1, 1),
+        (1, 2 * n - 1),
+    ):  # one axis after the other: a square of that size would take minutes
+        zone = F.max_pool2d(zone, side, 1, (side[0] // 2, side[1] // 2))
+    soft = F.avg_pool2d(zone, SOFT, 1, SOFT // 2, count_include_pad=False)
+    return torch.maximum(zone, soft) if not zone.all() else zone
+
+
+def _visibility(light: Tensor) -> Tensor:
+    """(1, h, w): how strongly the prior holds, by the square root of how fast sRGB rises there, 1 at middle grey."""
+    brightness = F.avg_pool2d(F.pad(light.mean(0)[None, None], (4,) * 4, "reflect"), 9, 1)[0]
+    return (brightness.clamp_min(0.004) / 0.2) ** (0.5 * (1 / 2.4 - 1))
+
+
+def _mixed(light: Tensor, colours: Tensor) -> Tensor:
+    return (colours @ light.flatten(1)).view_as(light)
+
+
+def _shrunk(gradient: Tensor, threshold: Tensor) -> Tensor:
+    """Near argmin over u of threshold |u|^EXPONENT + (u - gradient)^2 / 2, by two rounds of reweighting."""
+    size = gradient.abs()
+    shrunk = size
+    for _ in range(2):
+        shrunk = (size - EXPONENT * threshold * shrunk.clamp_min(1e-4) ** (EXPONENT - 1)).clamp_min(0)
+    return shrunk * gradient.sign()

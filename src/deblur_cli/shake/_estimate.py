@@ -1,0 +1,229 @@
+"""A photo's shake from the photo alone: from coarse to fine, in several regions that help each other.
+
+At each scale, in turns: the sharp photo's gradients, as a small network guesses them from the photo and the kernel so far
+(`_predictor`), then the kernel by regularised least squares between those and the photo's own, over its support alone (Cho and Lee
+2009; the ridge stands for how unsure the guess is, as in Levin et al. 2011). Grey, linear light; deterministic.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblur_cli.shake._deconvolve import CLIPPED, deconvolve_part, prior_weight
+from deblur_cli.shake._fourier import gradients
+from deblur_cli.shake._kernels import extent, fit_into, rescaled, tidied
+from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
+
+STEP = math.sqrt(2)
+"""From one scale to the next."""
+COARSEST, SMALLEST_SIDE = 110, 48
+"""Longest side of the frame at the first scale, where a kernel has 5 pixels; frames with a side below the second are passed over."""
+REGION, TELLING = 320, 4
+"""Side of a region, and how many of them, the most telling ones, the kernel is found from."""
+LARGEST = 41
+"""Side of a kernel: at the scale where it needs more, the search ends."""
+TURNS = 6
+RIDGE = 1.0
+"""Of the least squares, times the energy of the gradients: the guess leaves out about as much as it holds."""
+POLISH_RIDGE, POLISH_WEIGHT, POLISH_TURNS = 0.1, 4.0, 3
+"""Of the turns in the end whose gradients are those of the deconvolved photo; the prior is stronger by the second."""
+NEIGHBOURS = 0.25
+"""What the evidence of the region beside one counts, where each has a kernel of its own."""
+
+Kernels = Tensor
+"""(k, n, n): k is 1 for all regions together, or their number."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The photo at one scale, grey, with 1 for nearly its brightest, which is `white` of the light that was handed in.
+
+    known: (h, w) bool, what is not clipped. noise: standard deviation, of the light that was handed in.
+    """
+
+    light: Tensor
+    known: Tensor
+    noise: float
+    scale: float
+    white: float
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Parts of a frame of one size. light: (r, h, w). window: (r, h, w), how much each pixel's gradient counts."""
+
+    light: Tensor
+    window: Tensor
+
+
+def pyramid(grey: Tensor, noise: float) -> list[Frame]:
+    """(h, w) linear light -> frames from the coarsest to the photo itself."""
+    h, w = grey.shape
+    scales = [1.0]
+    while max(h, w) * scales[-1] > 1.2 * COARSEST:
+        scales.append(scales[-1] / STEP)
+    frames = [_frame(grey, noise, scale) for scale in reversed(scales)]
+    return [frame for frame in frames if min(frame.light.shape) >= SMALLEST_SIDE] or frames[-1:]
+
+
+def _frame(grey: Tensor, noise: float, scale: float) -> Frame:
+    known = grey < CLIPPED
+    if scale < 1:
+        size = [max(MULTIPLE, round(length * scale)) for length in grey.shape]
+        grey = F.interpolate(grey[None, None], size=size, mode="bicubic", antialias=True)[0, 0]
+        known = F.adaptive_avg_pool2d(known[None, None].float(), (size[0], size[1]))[0, 0] == 1
+    some = grey.flatten()[:: max(1, grey.numel() // 100_000)]
+    white = float(some.quantile(0.98).clamp_min(1e-3))
+    return Frame(grey / white, known, noise * scale, scale, white)
+
+
+def starts(device: torch.device) -> list[Kernels]:
+    """What the search begins with: a square of 5x5 pixels, and a point. The first finds long shakes, the second short ones."""
+    point = torch.zeros(1, 5, 5, device=device)
+    point[0, 2, 2] = 1
+    return [torch.full((1, 5, 5), 1 / 25, device=device), point]
+
+
+def is_small(frame: Frame) -> bool:
+    """Whether it is one region."""
+    return max(frame.light.shape) <= 1.25 * REGION
+
+
+def grown(kernels: Kernels) -> Kernels:
+    """For the next scale: larger by STEP, with room for the path to grow."""
+    side = min(LARGEST, math.ceil(extent(kernels) * STEP) // 2 * 2 + 5)
+    return fit_into(rescaled(kernels, STEP), side)
+
+
+def is_full(kernels: Kernels) -> bool:
+    """Whether the path reaches so far that the next scale has no room for it."""
+    return extent(kernels) >= LARGEST - 6
+
+
+def fit(
+    kernels: Kernels, regions: Regions, predictor: Predictor, together: Tensor, *, turns: int = TURNS
+) -> Kernels:
+    """Kernels made to fit the regions. together: (k, r), how much each region's evidence counts for each kernel."""
+    n, count = kernels.shape[-1], len(regions.light)
+    blurred = torch.stack(gradients(regions.light), 1) * regions.window[:, None]
+    for _ in range(turns):
+        seen = inverse_filters(regions.light, kernels.expand(count, n, n))
+        sharp = predictor(seen) * regions.window[:, None]
+        kernels = _solved(sharp, blurred, n, together, RIDGE)
+    return kernels
+
+
+def polish(kernels: Kernels, regions: Regions, frame: Frame, together: Tensor) -> Kernels:
+    """The same for regions of that frame with the gradients of the photo deconvolved by the kernels: closer where they are nearly right, worse where not."""
+    n = kernels.shape[-1]
+    blurred = torch.stack(gradients(regions.light), 1) * regions.window[:, None]
+    for _ in range(POLISH_TURNS):
+        parts = [
+            deconvolve_part(light[None] * frame.white, kernel, POLISH_WEIGHT * prior_weight(frame.noise))
+            for light, kernel in zip(regions.light, kernels.expand(len(regions.light), n, n), strict=True)
+        ]
+        sharp = torch.stack(gradients(torch.cat(parts) / frame.white), 1) * regions.window[:, None]
+        kernels = _solved(sharp, blurred, n, together, POLISH_RIDGE)
+    return kernels
+
+
+def _solved(sharp: Tensor, blurred: Tensor, n: int, together: Tensor, ridge: float) -> Kernels:
+    auto, cross = correlations(sharp, blurred, n)
+    auto, cross = ((together @ each.flatten(1)).view(-1, *each.shape[1:]) for each in (auto, cross))
+    return torch.stack([tidied(kernel) for kernel in least_squares(auto, cross, ridge)])
+
+
+def correlations(sharp: Tensor, blurred: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The normal equations of kernels of side n: (r, 2n-1, 2n-1) of `sharp` with itself, (r, n, n) with `blurred`; both (r, 2, h, w)."""
+    size = (sharp.shape[-2], sharp.shape[-1])
+    sharp_ft, blurred_ft = torch.fft.rfft2(sharp), torch.fft.rfft2(blurred)
+    cross = torch.fft.irfft2((sharp_ft.conj() * blurred_ft).sum(1), size)
+    auto = torch.fft.irfft2(sharp_ft.abs().square().sum(1), size)
+    cross = cross.roll((n // 2, n // 2), (-2, -1))[:, :n, :n]
+    return auto.roll((n - 1, n - 1), (-2, -1))[:, : 2 * n - 1, : 2 * n - 1], cross
+
+
+def least_squares(auto: Tensor, cross: Tensor, ridge: float, iterations: int = 20) -> Kernels:
+    """(k, 2n-1, 2n-1) and (k, n, n) -> the (k, n, n) kernels that solve them with a ridge, by conjugate gradients."""
+    n = cross.shape[-1]
+    size = (3 * n, 3 * n)
+    auto_ft = torch.fft.rfft2(auto, size)
+    ridges = ridge * auto[:, n - 1, n - 1, None, None]
+
+    def times(kernels: Tensor) -> Tensor:
+        product = torch.fft.irfft2(torch.fft.rfft2(kernels, size) * auto_ft, size)
+        return product[:, n - 1 : 2 * n - 1, n - 1 : 2 * n - 1] + ridges * kernels
+
+    def energy(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum((1, 2), keepdim=True)
+
+    kernels, rest = torch.zeros_like(cross), cross.clone()
+    direction, size_of_rest = rest.clone(), energy(rest, rest)
+    for _ in range(iterations):
+        image = times(direction)
+        step = size_of_rest / energy(direction, image).clamp_min(1e-20)
+        kernels, rest = kernels + step * direction, rest - step * image
+        left = energy(rest, rest)
+        direction, size_of_rest = rest + left / size_of_rest.clamp_min(1e-30) * direction, left
+    return kernels
+
+
+def telling_regions(frame: Frame) -> Regions:
+    """The frame itself if it is small, else the regions of it that have the most edges, which do not overlap much."""
+    if is_small(frame):
+        h, w = (length // MULTIPLE * MULTIPLE for length in frame.light.shape)
+        return cut(frame, [(0, 0)], (h, w))
+    h, w = (min(length // MULTIPLE * MULTIPLE, REGION) for length in frame.light.shape)
+    places = grid_of(frame, (h, w), [max(1, round(length / REGION)) for length in frame.light.shape])
+    edges = [_edges(frame, place, (h, w)) for place in places]
+    best = sorted(range(len(places)), key=lambda i: -edges[i])[:TELLING]
+    return cut(frame, [places[i] for i in sorted(best)], (h, w))
+
+
+def grid_of(frame: Frame, size: tuple[int, int], counts: list[int]) -> list[tuple[int, int]]:
+    """Corners of regions of that (h, w), spread evenly over a frame, row by row."""
+    tops, lefts = (
+        [round(i * (length - side) / max(1, count - 1)) for i in range(count)]
+        if count > 1
+        else [(length - side) // 2]
+        for length, side, count in zip(frame.light.shape, size, counts, strict=True)
+    )
+    return [(top, left) for top in tops for left in lefts]
+
+
+def cut(frame: Frame, places: list[tuple[int, int]], size: tuple[int, int]) -> Regions:
+    """The regions of that (h, w) with these corners."""
+    h, w = size
+    light, known = (
+        torch.stack([plane[top : top + h, left : left + w] for top, left in places])
+        for plane in (frame.light, frame.known.float())
+    )
+    known = -F.max_pool2d(-known[:, None], 9, 1, 4)[:, 0]  # gradients beside a clipped lamp are wrong, too
+    return Regions(light, _window(h, w).to(light.device) * known)
+
+
+def _edges(frame: Frame, place: tuple[int, int], size: tuple[int, int]) -> float:
+    """How many edges a region has, beyond its noise."""
+    top, left = place
+    part = frame.light[top : top + size[0], left : left + size[1]]
+    part = F.avg_pool2d(part[None], 4)[0]
+    right, down = (part.diff(dim=axis).square().mean() for axis in (1, 0))
+    return float(torch.minimum(right, down)) - (frame.noise / frame.white) ** 2 / 8
+
+
+def _window(h: int, w: int) -> Tensor:
+    """(h, w): 1, and towards the borders, whose neighbours are not known, down to 0."""
+
+    def ramp(length: int) -> Tensor:
+        m = min(12, length // 4)
+        rise = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(m) + 0.5) / m)
+        return torch.cat([rise, torch.ones(length - 2 * m), rise.flip(0)])
+
+    return ramp(h)[:, None] * ramp(w)
+
+
+Progress = Callable[[float], None]

@@ -1,0 +1,72 @@
+"""Whether undoing a shake has brought a photo nearer to the truth, place by place, by a small network that has seen many go wrong.
+
+Wrong kernels leave marks that an eye sees at once: rings, doubled edges, grain with a direction. The network is shown the photo before, the
+photo after, and what blurring the second again misses of the first; it answers in decibels, against what sharpening alone would have
+brought. It errs on the side of leaving a photo as it is: what counts as better has to be so by `MARGIN_DB`.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from deblur_cli.shake._fourier import transfer
+from deblur_cli.shake._predictor import Residual
+
+WEIGHTS = Path(__file__).with_name("judge.safetensors")
+CELL = 16
+"""Pixels a side of the places that it judges."""
+CHANNELS = (48, 64, 96)
+
+
+class Judge(nn.Module):
+    """(b, 3, h, w): before, after and 0.5 + 4 times the rest, grey sRGB 0..1 -> (b, h / 16, w / 16): dB gained over sharpening alone.
+
+    h and w are multiples of 16.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        fine, middle, coarse = CHANNELS
+        self.inp = nn.Conv2d(3 * 16, fine, 3, padding=1)
+        self.fine = nn.Sequential(Residual(fine), Residual(fine))
+        self.down1 = nn.Conv2d(fine, middle, 2, 2)
+        self.middle = nn.Sequential(Residual(middle), Residual(middle))
+        self.down2 = nn.Conv2d(middle, coarse, 2, 2)
+        self.coarse = nn.Sequential(Residual(coarse), Residual(coarse), Residual(coarse))
+        self.out = nn.Conv2d(coarse, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """By how much each place gained."""
+        features = self.fine(self.inp(F.pixel_unshuffle(2 * x - 1, 4)))
+        features = self.middle(self.down1(features))
+        return self.out(self.coarse(self.down2(features)))[:, 0]
+
+
+def load_judge(device: torch.device) -> Judge:
+    """The network of the package, ready to be used."""
+    network = Judge()
+    network.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
+    return network.to(device).eval().requires_grad_(False)
+
+
+def compared(before: Tensor, after: Tensor, kernels: Tensor) -> Tensor:
+    """(r, h, w) grey linear light before and after, and the kernels (k, n, n) -> what `Judge` looks at; h, w cut to multiples of 16."""
+    size = (before.shape[-2], before.shape[-1])
+    again = torch.fft.irfft2(torch.fft.rfft2(after) * transfer(kernels, size), size)
+    photo, result, blurred = (_to_srgb(light) for light in (before, after, again))
+    shown = torch.stack([photo, result, (0.5 + 4 * (blurred - photo)).clamp(0, 1)], 1)
+    return shown[..., : size[0] // CELL * CELL, : size[1] // CELL * CELL]
+
+
+def mean_gain(gains: Tensor, shown: Tensor) -> float:
+    """(r, h, w) in dB, of what was shown, as one number: places that were changed more count more."""
+    change = F.avg_pool2d((shown[:, 1] - shown[:, 0]).square()[:, None], CELL)[:, 0].sqrt() + 1e-3
+    return float((gains * change).sum() / change.sum())
+
+
+def _to_srgb(light: Tensor) -> Tensor:
+    light = light.clamp(0, 1)
+    return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clamp_min(1e-4) ** (1 / 2.4) - 0.055)

@@ -1,0 +1,92 @@
+"""The network inside the estimation: it guesses the gradients of the sharp photo from the blurred one and a kernel that is nearly right.
+
+A small convolutional network of our own (training/shake, docs/shake.md). Hand-made priors (few gradients, strong edges) lose their way in noise:
+they turn it into edges, and the kernel that explains those edges is a point.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from deblur_cli.shake._fourier import gradient_power, gradients, transfer, wrap
+
+WEIGHTS = Path(__file__).with_name("predictor.safetensors")
+MULTIPLE = 16
+"""Height and width of its input: it works at half the size and three times half of that."""
+CHANNELS = (24, 48, 64, 96)
+MARGIN = 32
+STRONG, WEAK = 3e-2, 3e-3
+"""Of the two inverse filters that it is shown: one that rings little and one that is sharp."""
+
+
+class Residual(nn.Module):
+    """Two convolutions, added to their input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(channels, channels, 3, padding=1)
+        self.b = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.b.weight)
+        nn.init.zeros_(self.b.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, h, w) -> same."""
+        return x + self.b(F.relu(self.a(x)))
+
+
+class Predictor(nn.Module):
+    """(b, 3, h, w): a grey photo and its two inverse filterings, as of `inverse_filters` -> (b, 2, h, w): gradients right and down.
+
+    h and w are multiples of 16. The light is linear, with 1 for nearly the brightest that there is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        first = CHANNELS[0]
+        self.inp = nn.Conv2d(4 * 3, first, 3, padding=1)
+        self.enc = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in CHANNELS)
+        pairs = list(pairwise(CHANNELS))
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2) for fine, coarse in pairs)
+        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
+        self.dec = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in CHANNELS[:-1])
+        self.out = nn.Conv2d(first, 4 * 4, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """How much of the gradients of the less sharp filtering holds, and what is to be added."""
+        features = self.inp(F.pixel_unshuffle(x, 2))
+        skipped = []
+        for stage, down in zip(self.enc, self.down, strict=False):
+            features = stage(features)
+            skipped.append(features)
+            features = down(features)
+        features = self.enc[-1](features)
+        for stage, up, skip in zip(reversed(self.dec), reversed(self.up), reversed(skipped), strict=True):
+            features = stage(F.pixel_shuffle(up(features), 2) + skip)
+        gate, more = F.pixel_shuffle(self.out(features), 2).chunk(2, 1)
+        return 1.2 * gate.sigmoid() * torch.stack(gradients(x[:, 1]), 1) + 0.3 * more
+
+
+def load_predictor(device: torch.device) -> Predictor:
+    """The network of the package, ready to be used."""
+    network = Predictor()
+    network.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
+    return network.to(device).eval().requires_grad_(False)
+
+
+def inverse_filters(light: Tensor, kernels: Tensor) -> Tensor:
+    """(r, h, w) grey and (r, n, n) -> (r, 3, h, w): what `Predictor` looks at."""
+    margin = min(MARGIN, min(light.shape[-2:]) - 1)
+    framed = wrap(light, (margin,) * 4)
+    size = (framed.shape[-2], framed.shape[-1])
+    kernel_ft, spectrum = transfer(kernels, size), torch.fft.rfft2(framed)
+    up, down = kernel_ft.conj() * spectrum, kernel_ft.abs().square()
+    penalty = gradient_power(size, light.device) + 0.05
+    inside = (..., slice(margin, -margin), slice(margin, -margin))
+    filtered = [torch.fft.irfft2(up / (down + share * penalty), size)[inside] for share in (STRONG, WEAK)]
+    return torch.stack([light, *filtered], 1)

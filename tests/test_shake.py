@@ -1,0 +1,287 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from deblur_cli.errors import PhotoError, UsageError
+from deblur_cli.shake import (
+    Shake,
+    as_kernel,
+    deconvolve,
+    estimate,
+    kernel_from_lamp,
+    measure_noise,
+    undo,
+)
+from deblur_cli.shake._deconvolve import kernel_at
+from deblur_cli.shake._estimate import least_squares
+from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
+from deblur_cli.shake._kernels import centred, extent, rescaled, tidied
+
+
+def line(length: int, degrees: float, n: int = 41) -> Tensor:
+    """A straight path of that length and direction."""
+    kernel = torch.zeros(n, n)
+    for t in torch.linspace(-(length - 1) / 2, (length - 1) / 2, 8 * length):
+        y = n // 2 - t * math.sin(math.radians(degrees))
+        x = n // 2 + t * math.cos(math.radians(degrees))
+        kernel[round(float(y)), round(float(x))] += 1
+    return kernel / kernel.sum()
+
+
+def one(kernel: Tensor) -> Shake:
+    return Shake(kernel[None, None], torch.ones(1, 1))
+
+
+def scene(h: int, w: int, seed: int = 0, channels: int = 3) -> Tensor:
+    """Flat patches with sharp edges and some texture, (c, h, w) in 0.05..0.9."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, channels, h // 16 + 2, w // 16 + 2, generator=generator)
+    edges = F.interpolate(coarse, size=(h, w), mode="nearest")[0]
+    return (0.05 + 0.75 * edges + 0.1 * torch.rand(channels, h, w, generator=generator)).clamp(0, 0.9)
+
+
+def blurred(light: Tensor, kernel: Tensor, noise: float = 0.0) -> Tensor:
+    """Blurred as a camera does, from beyond the frame too: the borders of `light` are lost."""
+    n = kernel.shape[-1]
+    result = F.conv2d(light[:, None], kernel.flip(0, 1)[None, None])[:, 0]
+    assert result.shape[-1] == light.shape[-1] - n + 1
+    return result + noise * torch.randn(result.shape, generator=torch.Generator().manual_seed(1))
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return -10 * float((a - b).square().mean().log10())
+
+
+# Fourier
+
+
+@given(st.integers(1, 3000))
+def test_a_fast_length_is_the_least_of_its_kind(length: int) -> None:
+    fast = fast_length(length)
+    rest = fast
+    for prime in (2, 3, 5):
+        while rest % prime == 0:
+            rest //= prime
+    assert rest == 1
+    assert length <= fast < 1.3 * length + 1
+
+
+def test_divergence_is_the_adjoint_of_the_gradients() -> None:
+    x, right, down = torch.randn(3, 12, 17).unbind()
+    assert torch.isclose(
+        (gradients(x)[0] * right + gradients(x)[1] * down).sum(),
+        (x * divergence(right, down)).sum(),
+        atol=1e-4,
+    )
+
+
+def test_a_wrapped_frame_has_no_step_where_its_ends_meet() -> None:
+    x = torch.linspace(0, 1, 40).expand(1, 30, 40)
+    framed = wrap(x, (10, 11, 6, 7))
+    assert framed.shape == (1, 43, 61)
+    assert torch.equal(framed[:, 6:36, 10:50], x)
+    assert (framed[..., 0] - framed[..., -1]).abs().max() < 0.1
+
+
+def test_a_transfer_function_does_not_move_the_frame() -> None:
+    point = torch.zeros(5, 5)
+    point[2, 2] = 1
+    assert torch.allclose(transfer(point, (16, 20)), torch.ones(16, 11, dtype=torch.complex64), atol=1e-6)
+
+
+# Kernels
+
+
+@pytest.mark.parametrize(("length", "degrees"), [(9, 0), (15, 90), (21, 45), (30, 160)])
+def test_length_and_direction_of_a_straight_path(length: int, degrees: float) -> None:
+    seen = one(line(length, degrees))
+    assert abs(seen.length - (length - 1)) <= 1.5
+    assert min(abs(seen.direction - degrees), 180 - abs(seen.direction - degrees)) <= 6
+
+
+@pytest.mark.parametrize("factor", [0.5, 1 / math.sqrt(2), math.sqrt(2), 3.0])
+def test_a_rescaled_kernel_keeps_its_sum_its_middle_and_its_shape(factor: float) -> None:
+    kernel = centred(line(21, 30))
+    scaled = rescaled(kernel[None], factor)[0]
+    assert scaled.sum() == pytest.approx(1, abs=1e-4)
+    assert scaled.shape[0] % 2 == 1
+    place = torch.arange(scaled.shape[0]) - scaled.shape[0] // 2
+    assert abs(float((scaled.sum(0) * place).sum())) < 0.6
+    assert one(scaled).length == pytest.approx(20 * factor, abs=3 + factor)
+
+
+def test_tidying_drops_what_is_faint_negative_or_apart() -> None:
+    kernel = line(15, 20)
+    dirty = kernel + 0.001
+    dirty[0, 0] = -0.1
+    dirty[3, 3] = 0.05
+    tidy = tidied(dirty)
+    assert tidy.sum() == pytest.approx(1)
+    assert ((tidy > 0) == (kernel > 0)).all()
+
+
+def test_tidying_nothing_gives_a_point() -> None:
+    assert tidied(torch.zeros(7, 7))[3, 3] == 1
+
+
+def test_a_kernel_between_those_of_the_grid() -> None:
+    kernels = torch.stack([line(9, 0), line(9, 90)])[None]
+    between = Shake(kernels, torch.ones(1, 2))
+    assert torch.equal(kernel_at(between, 0.5, 0.0), kernels[0, 0])
+    assert torch.equal(kernel_at(between, 0.9, 1.0), kernels[0, 1])
+    assert torch.allclose(kernel_at(between, 0.1, 0.5), kernels.mean((0, 1)))
+
+
+def test_a_picture_becomes_a_kernel() -> None:
+    picture = torch.zeros(60, 80)
+    picture[10:12, 20:50] = 200.0
+    picture[40, 70] = 1.0  # darker than 2 %
+    kernel = as_kernel(picture)
+    assert kernel.shape[0] % 2 == 1
+    assert kernel.shape[0] <= 33
+    assert kernel.sum() == pytest.approx(1)
+    assert one(kernel).direction in (0.0, 5.0, 175.0)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (torch.zeros(9, 9), "no path"),
+        (torch.ones(30, 30), "no path"),
+        (torch.eye(300), "300 pixels wide"),
+    ],
+)
+def test_what_is_no_kernel(picture: Tensor, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        as_kernel(picture)
+
+
+def test_a_lamp_draws_the_kernel() -> None:
+    kernel = centred(line(13, 60))
+    dark = torch.full((3, 120, 160), 0.02)
+    dark[:, 50:91, 80:121] += 20 * kernel
+    found = kernel_from_lamp(dark.clamp(0, 1), (75, 45, 55, 55))
+    assert one(found).length == pytest.approx(one(kernel).length, abs=1.5)
+    assert abs(one(found).direction - 60) <= 6
+
+
+@pytest.mark.parametrize(
+    ("area", "message"),
+    [((0, 0, 40, 40), "no lamp"), ((100, 100, 40, 40), "does not lie"), ((0, 0, 2, 40), "does not lie")],
+)
+def test_areas_without_a_lamp(area: tuple[int, int, int, int], message: str) -> None:
+    with pytest.raises(PhotoError, match=message):
+        kernel_from_lamp(scene(120, 120), area)
+
+
+# Deconvolution
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_known_blur_is_undone_up_to_the_border(channels: int) -> None:
+    kernel = line(13, 25, 15)
+    sharp = scene(150, 190, channels=channels)
+    photo = blurred(sharp, kernel, 0.003)
+    restored = deconvolve(photo, one(kernel), 0.003)
+    inner = sharp[:, 7:-7, 7:-7]
+    assert restored.shape == photo.shape
+    assert psnr(restored, inner) > psnr(photo, inner) + 3
+    edge = (..., slice(0, 8))
+    assert psnr(restored[edge], inner[edge]) > psnr(photo[edge], inner[edge])
+
+
+def test_a_point_leaves_a_photo_nearly_as_it_is() -> None:
+    point = torch.zeros(5, 5)
+    point[2, 2] = 1
+    photo = scene(80, 100)
+    assert psnr(deconvolve(photo, one(point), 0.0), photo) > 35
+
+
+def test_clipped_lamps_do_not_ring() -> None:
+    kernel = line(15, 40, 17)
+    sharp = 0.3 * scene(180, 180)
+    sharp[:, 80:83, 90:93] = 30.0
+    photo = blurred(sharp, kernel).clamp(0, 1)
+    restored = deconvolve(photo, one(kernel), 0.002).clamp(0, 1)
+    lamp = (..., slice(60, 90), slice(70, 95))
+    assert torch.allclose(restored[lamp], photo[lamp], atol=1e-3)
+    inner = sharp[:, 8:-8, 8:-8]
+    for far in ((..., slice(0, 164), slice(0, 40)), (..., slice(125, 164), slice(0, 164))):
+        assert psnr(restored[far], inner[far]) > psnr(photo[far], inner[far]) + 2
+
+
+def test_a_clipped_sky_does_not_keep_its_border_from_becoming_sharp() -> None:
+    kernel = line(9, 0, 11)
+    sharp = 0.5 * scene(120, 160)
+    sharp[:, :60] = 1.3
+    photo = blurred(sharp, kernel).clamp(0, 1)
+    inner = sharp[:, 5:-5, 5:-5].clamp(0, 1)
+    assert psnr(deconvolve(photo, one(kernel), 0.002).clamp(0, 1), inner) > psnr(photo, inner) + 2
+
+
+def test_kernels_that_change_over_the_frame_leave_no_seams() -> None:
+    kernels = torch.stack([line(5 + 2 * i, 10 * i, 21) for i in range(6)]).view(2, 3, 21, 21)
+    y, x = torch.meshgrid(torch.arange(520.0), torch.arange(800.0), indexing="ij")
+    photo = (0.4 + 0.2 * torch.sin(x / 17) + 0.2 * torch.sin(y / 23))[None]
+    restored = deconvolve(photo, Shake(kernels, torch.ones(2, 3)), 0.003)
+    bends = restored.diff(n=2, dim=2).abs().mean((0, 1))[40:-40]
+    assert bends.max() < 2 * 0.2 / 17**2  # twice what the photo itself has
+
+
+def test_tiles_give_what_the_whole_frame_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = line(9, 70, 11)
+    photo = blurred(scene(400, 420), kernel, 0.003)
+    whole = deconvolve(photo, one(kernel), 0.003)
+    monkeypatch.setattr("deblur_cli.shake._deconvolve.TILE", 160)
+    assert psnr(deconvolve(photo, one(kernel), 0.003), whole) > 40
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.01, 0.03])
+def test_noise_is_measured(sigma: float) -> None:
+    photo = F.avg_pool2d(scene(300, 300)[None], 9, 1, 4)[0]
+    noisy = photo + sigma * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+    assert measure_noise(noisy) == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 50), (50, 2), (3, 3)])
+def test_noise_of_tiny_photos(size: tuple[int, int]) -> None:
+    assert measure_noise(torch.rand(3, *size)) >= 0
+
+
+# Estimation
+
+
+def test_least_squares_finds_the_kernel_that_blurred() -> None:
+    kernel = centred(line(9, 30, 15))
+    x = torch.randn(1, 2, 96, 96)
+    y = torch.fft.irfft2(torch.fft.rfft2(x) * transfer(kernel, (96, 96)), (96, 96))
+    from deblur_cli.shake._estimate import correlations
+
+    found = least_squares(*correlations(x, y, 15), ridge=1e-4)[0]
+    assert torch.allclose(found, kernel, atol=0.01)
+
+
+def test_a_point_is_no_shake_and_extents_are_odd() -> None:
+    point = torch.zeros(1, 9, 9)
+    point[0, 4, 4] = 1
+    assert extent(point) == 1
+    assert extent(line(9, 0)[None]) == 9
+
+
+# The whole way
+
+
+def test_a_photo_too_small_to_tell_is_left_and_a_known_kernel_is_used_on_any_size() -> None:
+    for size in ((1, 1), (5, 90), (20, 7)):
+        light = torch.rand(3, *size)
+        assert undo(light).light is light
+        assert estimate(light) is None
+        undone = undo(light, kernel=line(9, 30, 9))
+        assert undone.light.shape == light.shape
+        assert undone.light.isfinite().all()
+        assert (undone.outcome, undone.share) == ("undone", 1.0)

@@ -1,0 +1,225 @@
+"""Train the predictor of gradients: `python -m training.shake.predictor --photos FOLDER --out FILE`.
+
+What it is trained for is the kernel that follows from its guess: the loss goes through the least squares of the estimation. Half of the time the kernel
+that it is handed is one that it has made itself, at this scale or the one before, so that it learns to mend its own errors.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from deblur_cli.shake._estimate import RIDGE, STEP, correlations, least_squares
+from deblur_cli.shake._fourier import gradients
+from deblur_cli.shake._kernels import centred, fit_into, rescaled, tidied
+from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
+from training.blur import convolve, to_linear, to_srgb
+from training.degrade import add_noise
+from training.dice import Dice
+from training.muon import Muon
+from training.pairs import expose
+from training.photos import Photos, random_crop, read_photos
+from training.shake.kernels import handed_on, random_kernel
+from training.validation import eight_bits
+
+SIDE = 41
+"""Of every kernel in training."""
+MARGIN = 24
+TOGETHER = 2
+"""Crops of one photo under one shake, whose evidence is taken together."""
+FAINT = 0.04
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""(b, h, w) blurred and sharp, grey, 1 for nearly the brightest; (b, n, n) the true kernel and the one that is handed on."""
+
+
+class Pairs(IterableDataset[Batch]):
+    """Batches without end, which follow from the number of the step."""
+
+    def __init__(self, folder: Path, size: int, batch: int, start: int) -> None:
+        self.folder, self.size, self.batch, self.start = folder, size, batch, start
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.set_num_threads(1)
+        photos, _ = read_photos(self.folder)
+        number = self.start * self.batch
+        while True:
+            groups = [sample(photos, self.size, Dice(992, number + i)) for i in range(self.batch // TOGETHER)]
+            number += self.batch
+            blurred, sharp, kernels, handed = (torch.cat(each) for each in zip(*groups, strict=True))
+            yield blurred, sharp, kernels, handed
+
+
+def sample(photos: Photos, size: int, dice: Dice) -> Batch:
+    """TOGETHER crops of one photo, made smaller by up to 4 as a pyramid does, under one shake of 1.5 to 38 px, with noise."""
+    names = list(photos.sharp)
+    photo = photos.sharp[names[dice.integer(0, len(names) - 1)]]
+    whole, scale = size + 2 * MARGIN, dice.uniform(0.25, 1.0)
+
+    def crop() -> Tensor:
+        part = random_crop([photo], min(700, round(whole / scale)), dice)[0]
+        return F.interpolate(part[None], size=(whole, whole), mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+    scenes = expose([crop() for _ in range(TOGETHER)], dice)
+    kernel = random_kernel(dice, dice.log_uniform(1.5, 38))
+    kernel = fit_into(kernel, SIDE)
+    sigma, read_share = dice.log_uniform(5e-4, 0.02), dice.uniform(0, 1)
+    inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    sharp = torch.stack([scene.mean(0)[inside] for scene in scenes])
+    photos_made = [
+        add_noise(convolve(scene, kernel).clamp(0, 1), sigma, dice, read_share=read_share) for scene in scenes
+    ]
+    blurred = torch.stack([to_linear(eight_bits(to_srgb(photo))).mean(0)[inside] for photo in photos_made])
+    white = blurred.flatten().quantile(0.98).clamp_min(0.02)
+    handed = handed_on(kernel, dice)
+    return (
+        blurred / white,
+        sharp / white,
+        kernel.expand(TOGETHER, SIDE, SIDE),
+        handed.expand(TOGETHER, SIDE, SIDE),
+    )
+
+
+def solved(sharp: Tensor, blurred: Tensor) -> Tensor:
+    """(b, 2, h, w) both -> (b, n, n), the evidence of crops that belong together taken together; gradients flow through it."""
+    auto, cross = (each.unflatten(0, (-1, TOGETHER)).mean(1) for each in correlations(sharp, blurred, SIDE))
+    return least_squares(auto, cross, RIDGE, iterations=12).repeat_interleave(TOGETHER, 0)
+
+
+def distance(kernels: Tensor, true: Tensor) -> Tensor:
+    """(b,): total variation between kernels, as they are and smoothed by 3 and 7 px, so that near misses count for something."""
+    difference = (kernels - true)[:, None]
+    sums = [F.avg_pool2d(difference, side, 1, side // 2).abs().sum((1, 2, 3)) for side in (1, 3, 7)]
+    return torch.stack(sums).mean(0)
+
+
+def positive(kernels: Tensor) -> Tensor:
+    """Without what is faint or negative, of sum 1."""
+    kernels = (kernels - FAINT * kernels.amax((1, 2), keepdim=True)).clamp_min(0)
+    return kernels / kernels.sum((1, 2), keepdim=True).clamp_min(1e-6)
+
+
+def window(size: int, ramp: int) -> Tensor:
+    """(size, size): 1, and 0 towards the borders."""
+    rise = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(ramp) + 0.5) / ramp)
+    axis = torch.cat([rise, torch.ones(size - 2 * ramp), rise.flip(0)])
+    return axis[:, None] * axis
+
+
+def gradients_of(light: Tensor) -> Tensor:
+    """(b, h, w) -> (b, 2, h, w)."""
+    return torch.stack(gradients(light), 1)
+
+
+@torch.no_grad()
+def own_guess(network: Predictor, blurred: Tensor, handed: Tensor, dice: Dice) -> Tensor:
+    """What the network makes of the kernel it is handed: from the scale below, at this one, or, as often, nothing yet."""
+    chance = dice.uniform(0, 1)
+    if chance > 0.75:
+        return handed
+    light = blurred
+    if chance < 0.5:
+        size = round(blurred.shape[-1] / STEP)
+        cut = size // MULTIPLE * MULTIPLE
+        light = F.interpolate(blurred[:, None], size=(size, size), mode="bicubic", antialias=True)[
+            :, 0, :cut, :cut
+        ]
+        handed = fit_into(rescaled(handed, 1 / STEP), SIDE)
+    mask = window(light.shape[-1], 20)
+    for _ in range(dice.integer(1, 3)):
+        guess = network(inverse_filters(light, handed)) * mask
+        handed = torch.stack([tidied(kernel) for kernel in solved(guess, gradients_of(light) * mask)])
+    if chance < 0.5:
+        handed = torch.stack([centred(kernel) for kernel in fit_into(rescaled(handed, STEP), SIDE)])
+    return handed
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser("python -m training.shake.predictor", description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of sharp photos, as for training")
+    parser.add_argument("--out", type=Path, required=True, help="safetensors file, written every 100 steps")
+    parser.add_argument("--weights", type=Path, help="start from these")
+    parser.add_argument("--start", type=int, default=0, help="number of the first step: other pairs")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--size", type=int, default=192, help="side of the crops, a multiple of 16")
+    parser.add_argument("--batch", type=int, default=4, help=f"a multiple of {TOGETHER}")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    args = parser.parse_args()
+    torch.manual_seed(args.start)
+    network = Predictor()
+    if args.weights:
+        network.load_state_dict({name: value.float() for name, value in load_file(args.weights).items()})
+    batches = DataLoader(
+        Pairs(args.photos, args.size, args.batch, args.start), batch_size=None, num_workers=1
+    )
+    train(network, iter(batches), args)
+
+
+def train(network: Predictor, batches: Iterator[Batch], args: argparse.Namespace) -> None:
+    """For so many minutes; the rate falls to nothing over the last 60 %."""
+    matrices = [
+        p for name, p in network.named_parameters() if p.dim() == 4 and not name.startswith(("inp", "out"))
+    ]
+    others = [p for p in network.parameters() if all(p is not q for q in matrices)]
+    optimizers = (Muon(matrices, args.rate), torch.optim.AdamW(others, args.rate))
+    average = {name: p.detach().clone() for name, p in network.named_parameters()}
+    mask, dice = window(args.size, 24), Dice(5, args.start)
+    started, step, told = time.monotonic(), 0, torch.zeros(3)
+    while (share := (time.monotonic() - started) / (60 * args.minutes)) < 1:
+        blurred, sharp, true, handed = next(batches)
+        handed = own_guess(network, blurred, handed, dice)
+        loss, parts = losses(network, blurred, sharp, true, handed, mask)
+        network.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        rate = args.rate * min(1.0, (step + 1) / 50) * min(1.0, (1 - share) / 0.6)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        step += 1
+        keep = min(0.995, step / (9 + step))
+        for name, p in network.named_parameters():
+            average[name].lerp_(p.detach(), 1 - keep)
+        told += parts / 100
+        if step % 100 == 0:
+            gradient, kernel, before = told.tolist()
+            print(f"{step}: gradients {gradient:.3f}, kernel {kernel:.3f}, handed {before:.3f}", flush=True)
+            told.zero_()
+            save(average, args.out)
+    save(average, args.out)
+
+
+def losses(
+    network: Predictor, blurred: Tensor, sharp: Tensor, true: Tensor, handed: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What counts, and for the log: the gradients' error against that of the blurred photo's, the kernel's distance, that of the one handed."""
+    guess, wanted, seen = (
+        network(inverse_filters(blurred, handed)),
+        gradients_of(sharp),
+        gradients_of(blurred),
+    )
+    floor = ((seen - wanted).abs() * mask).mean((1, 2, 3)) + 1e-3
+    off = ((guess - wanted).abs() * mask).mean((1, 2, 3)) / floor
+    away = distance(positive(solved(guess * mask, seen * mask)), true)
+    parts = torch.stack([off.mean(), away.mean(), distance(handed, true).mean()]).detach()
+    return (0.5 * off + 2 * away).mean(), parts
+
+
+def save(average: dict[str, Tensor], path: Path) -> None:
+    """As the package has it: float16."""
+    temporary = path.with_name(path.name + ".new")
+    save_file({name: value.half().contiguous() for name, value in average.items()}, temporary)
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    main()
