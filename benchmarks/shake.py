@@ -1,7 +1,7 @@
 """What undoing camera shake brings, as rows of Markdown: `python -m benchmarks.shake --photos FOLDER`.
 
 Columns in dB of PSNR over the photo as it was, means of a group: the network alone, the shake undone alone, both, and both with the true kernel. `worst` is the
-least of both against the network alone; `lowered` counts results below the photo itself. Pictures of every case go into a folder if one is named.
+least of both against the network alone; `lowered` counts results below the photo itself (of sharp photos, whose noise the network takes away, all). Pictures of every case go into a folder if one is named.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Wrong kernels leave marks that an eye sees at once: rings, doubled edges, grain with a direction. The network is shown the photo before, the
 photo after, and what blurring the second again misses of the first; it answers in decibels, against what sharpening alone would have
-brought. It errs on the side of leaving a photo as it is: what counts as better has to be so by `MARGIN_DB`.
+brought. What is done with that, `_undo` decides.
 """
 
 from pathlib import Path

@@ -18,8 +18,10 @@ from deblur_cli.shake._judge import CELL, Judge, compared, load_judge, mean_gain
 from deblur_cli.shake._kernels import Shake, extent, rescaled
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, load_predictor
 
-MARGIN_DB = 0.5
-"""By how much a result has to be better, as the judge sees it, to be believed; fully from twice that on."""
+MARGIN_DB = 0.0
+"""What undoing a shake has to gain in the regions it is found from, as the judge sees it, to be tried on the photo."""
+TRUST_DB = (-0.1, 0.9)
+"""What it has to gain at a place to be believed there a little, and fully."""
 LOCAL_MARGIN_DB = 0.2
 """By how much a region's own kernel has to be better than that of the whole frame."""
 MOST_REGIONS = 4
@@ -110,7 +112,8 @@ def judge(before: Tensor, after: Tensor, shake: Shake) -> Tensor:
     kernel = rescaled(shake.kernel[None], scale) if scale < 1 else shake.kernel[None]
     shown = compared(greys[0], greys[1], kernel)
     gains = F.avg_pool2d(network(shown)[:, None], 3, 1, 1, count_include_pad=False)
-    trust = ((gains - MARGIN_DB / 2) / MARGIN_DB).clamp(0, 1)
+    least, enough = TRUST_DB
+    trust = ((gains - least) / (enough - least)).clamp(0, 1)
     return F.interpolate(trust, size=(h, w), mode="bilinear", align_corners=False)[0, 0]
 
 
