@@ -236,7 +236,6 @@ def test_a_bad_photo_is_one_clear_message(name: str, deblur: Deblur) -> None:
         (["a.png", "--kernel", "nope.png"], 2, "--kernel nope.png: no such file"),
         (["a.png", "--kernel", "a.png"], 2, "--kernel a.png: the kernel is no path"),
         (["a.png", "--kernel", "a.png", "--kernel-from", "1,2,9,9"], 2, "do not go together"),
-        (["a.png", "--kernel", "a.png", "--shake", "off"], 2, "a kernel and --shake off do not go together"),
         (["a.png", "--kernel-from", "1,2,3"], 2, "--kernel-from 1,2,3 is no region"),
         (["a.png", "--kernel-from", "40,0,20,20"], 1, "a.png: the area 40,0,20,20 does not lie in a photo"),
         (["a.png", "--kernel-from", "5,5,20,20"], 1, "a.png: there is no lamp"),
@@ -333,7 +332,7 @@ def test_a_known_shake_is_undone_told_and_drawn(deblur: Deblur, tiny: str) -> No
     assert "shake of 8 px undone; edges" in outcome.err
     assert "shake: 8 px at 0°, 100% sure; undone: by the kernel given" in outcome.err
     assert samples("k.png").tolist() == [[0] * 9] * 4 + [[255] * 9] + [[0] * 9] * 4
-    assert deblur("a.png", "--weights", tiny, "-o", "plain.png", "--shake", "off").code == 0
+    assert deblur("a.png", "--weights", tiny, "-o", "plain.png").code == 0
     assert (samples("plain.png") != samples("a_sharp.png")).any()
 
 

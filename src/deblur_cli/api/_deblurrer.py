@@ -55,7 +55,7 @@ class Deblurrer:
     device: auto, cpu, cuda, cuda:N or mps. precision: auto, fp32 or bf16. tile: auto, 0 for the whole photo, or a size
     in pixels. window: of the attention's statistics in pixels, 0 for the whole tile; by default what the weights were
     trained with. memory_share: the part of the device's free memory that is ours, where several processes share it.
-    shake: auto finds camera shake and undoes it before the network, where that helps; off leaves it to the network. kernel: of a
+    shake: auto finds camera shake and undoes it before the network, where it believes that helps; off leaves it to the network. kernel: of a
     shake that is known, a picture file or an array (h, w) of the path in light on black. kernel_from: the area x, y, width, height
     of the photo that holds the trace of a lamp. UsageError for a wrong value, WeightsError for weights that cannot be used.
     """
@@ -70,7 +70,7 @@ class Deblurrer:
         *,
         overlap: int | None = None,
         memory_share: float = 1.0,
-        shake: str = "auto",
+        shake: str = "off",
         kernel: Kernel | None = None,
         kernel_from: Region | None = None,
     ) -> None:
@@ -255,7 +255,7 @@ def deblur(
     tile: Tile = "auto",
     device: str = "auto",
     strength: float = 1.0,
-    shake: str = "auto",
+    shake: str = "off",
     kernel: Kernel | None = None,
 ) -> Image:
     """Sharpen one PIL image or array; same type back. For several, make one `Deblurrer` and call it."""

@@ -19,16 +19,14 @@ Kernel = str | Path | NDArray[Any]
 
 
 def check_shake(value: str, kernel: object, kernel_from: object) -> str:
-    """auto or off; UsageError for anything else, and for kernels that do not go with it or with one another."""
+    """auto or off, which a kernel makes auto; UsageError for anything else, and for two kernels."""
     if value not in ("auto", "off"):
         raise UsageError(f"there is no shake {value!r}", hint="--shake takes auto or off.")
     if kernel is not None and kernel_from is not None:
         raise UsageError(
             "--kernel and --kernel-from do not go together", hint="One of them says what the shake was."
         )
-    if value == "off" and (kernel is not None or kernel_from is not None):
-        raise UsageError("a kernel and --shake off do not go together", hint="Leave one of them out.")
-    return value
+    return value if kernel is None and kernel_from is None else "auto"
 
 
 def read_kernel(kernel: Kernel) -> Tensor:

@@ -62,7 +62,7 @@ def batch(
     weights: Weights = "auto",
     download: Download = False,
     strength: Strength = 1.0,
-    shake: Shake = "auto",
+    shake: Shake = "off",
     kernel: Kernel = None,
     tile: Tile = "auto",
     overlap: Overlap = None,

@@ -46,7 +46,7 @@ def evaluate(
         Path, typer.Argument(metavar="SHARP", help="Its sharp original, or a folder with the same names.")
     ],
     weights: Weights = "auto",
-    shake: Shake = "auto",
+    shake: Shake = "off",
     tile: Tile = "auto",
     window: Window = None,
     device: Device = "auto",

@@ -82,7 +82,8 @@ Strength = Annotated[
 Shake = Annotated[
     str,
     typer.Option(
-        metavar="auto|off", help="auto finds camera shake and undoes it where that helps; off leaves it."
+        metavar="auto|off",
+        help="auto finds camera shake and undoes it where it believes that helps; off leaves it.",
     ),
 ]
 Kernel = Annotated[
@@ -119,7 +120,7 @@ class Options:
     max_megapixels: float
     quiet: bool
     verbose: bool
-    shake: str = "auto"
+    shake: str = "off"
     kernel: str | None = None
     kernel_from: str | None = None
     region: str | None = None

@@ -63,7 +63,7 @@ def run(
         str | None,
         typer.Option(metavar="X,Y,W,H", help="Sharpen only this part; the rest stays as it is."),
     ] = None,
-    shake: Shake = "auto",
+    shake: Shake = "off",
     kernel: Kernel = None,
     kernel_from: Annotated[
         str | None,
@@ -94,7 +94,10 @@ def run(
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
     if save_kernel:
         check_kernel_file(save_kernel, photos, overwrite=overwrite)
-    restore_all(plan_photos(photos, naming), Options.of(context), save_kernel, overwrite=overwrite)
+    options = Options.of(context)
+    if save_kernel:
+        options = replace(options, shake="auto")
+    restore_all(plan_photos(photos, naming), options, save_kernel, overwrite=overwrite)
 
 
 def check_kernel_file(path: Path, photos: list[str], *, overwrite: bool) -> None:
