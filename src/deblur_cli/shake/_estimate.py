@@ -6,7 +6,6 @@ At each scale, in turns: the sharp photo's gradients, as a small network guesses
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -224,6 +223,3 @@ def _window(h: int, w: int) -> Tensor:
         return torch.cat([rise, torch.ones(length - 2 * m), rise.flip(0)])
 
     return ramp(h)[:, None] * ramp(w)
-
-
-Progress = Callable[[float], None]
