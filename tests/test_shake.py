@@ -17,10 +17,10 @@ from deblur_cli.shake import (
     measure_noise,
     undo,
 )
-from deblur_cli.shake._deconvolve import kernel_at
 from deblur_cli.shake._estimate import least_squares
 from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
 from deblur_cli.shake._kernels import centred, extent, rescaled, tidied
+from deblur_cli.shake._parts import kernel_at
 
 
 def line(length: int, degrees: float, n: int = 41) -> Tensor:
@@ -115,11 +115,12 @@ def test_a_rescaled_kernel_keeps_its_sum_its_middle_and_its_shape(factor: float)
     assert one(scaled).length == pytest.approx(20 * factor, abs=3 + factor)
 
 
-def test_tidying_drops_what_is_faint_negative_or_apart() -> None:
+def test_tidying_drops_noise_and_what_is_apart_but_no_faint_part_of_the_path() -> None:
     kernel = line(15, 20)
-    dirty = kernel + 0.001
-    dirty[0, 0] = -0.1
-    dirty[3, 3] = 0.05
+    kernel[20, 13:20] = 0.02 * kernel.max()
+    noise = 0.002 * kernel.max() * torch.randn(kernel.shape, generator=torch.Generator().manual_seed(2))
+    dirty = kernel + noise.clamp_max(0)
+    dirty[3, 3] = 0.02
     tidy = tidied(dirty)
     assert tidy.sum() == pytest.approx(1)
     assert ((tidy > 0) == (kernel > 0)).all()
@@ -195,6 +196,16 @@ def test_a_known_blur_is_undone_up_to_the_border(channels: int) -> None:
     assert psnr(restored[edge], inner[edge]) > psnr(photo[edge], inner[edge])
 
 
+def test_a_photo_stays_where_it_is_though_the_kernels_centroid_lies_between_pixels() -> None:
+    kernel = torch.zeros(5, 5)
+    kernel[2, 2], kernel[2, 3] = 0.6, 0.4
+    y, x = torch.meshgrid(torch.arange(90.0), torch.arange(120.0), indexing="ij")
+    photo = (0.4 + 0.2 * torch.sin(x / 9) + 0.2 * torch.sin(y / 7))[None]
+    restored = deconvolve(photo, one(kernel), 0.0)
+    inside = (..., slice(15, -15), slice(15, -15))
+    assert (restored - photo)[inside].abs().max() < 0.005
+
+
 def test_a_point_leaves_a_photo_nearly_as_it_is() -> None:
     point = torch.zeros(5, 5)
     point[2, 2] = 1
@@ -237,7 +248,7 @@ def test_tiles_give_what_the_whole_frame_gives(monkeypatch: pytest.MonkeyPatch) 
     kernel = line(9, 70, 11)
     photo = blurred(scene(400, 420), kernel, 0.003)
     whole = deconvolve(photo, one(kernel), 0.003)
-    monkeypatch.setattr("deblur_cli.shake._deconvolve.TILE", 160)
+    monkeypatch.setattr("deblur_cli.shake._parts.TILE", 160)
     assert psnr(deconvolve(photo, one(kernel), 0.003), whole) > 40
 
 

@@ -71,7 +71,7 @@ def handed_on(kernel: Tensor, dice: Dice) -> Tensor:
         near = F.max_pool2d((kernel > 0.02 * kernel.max()).float()[None], 7, 1, 3)[0]
         dirt = F.avg_pool2d(dice.normal(1, n, n), 3, 1, 1)[0].clamp_min(0)
         kernel = kernel + kernel.max() * dice.uniform(0, 0.1) * dirt * near
-    kernel = torch.where(kernel < dice.uniform(0.02, 0.1) * kernel.max(), 0, kernel)
+    kernel = torch.where(kernel < dice.log_uniform(0.004, 0.1) * kernel.max(), 0, kernel)
     return centred(kernel)
 
 

@@ -1,32 +1,32 @@
 """Train the predictor of gradients: `python -m training.shake.predictor --photos FOLDER --out FILE`.
 
-What it is trained for is the kernel that follows from its guess: the loss goes through the least squares of the estimation. Half of the time the kernel
-that it is handed is one that it has made itself, at this scale or the one before, so that it learns to mend its own errors.
+What it is trained for is the kernel that follows from its guess, and the photo that follows from the kernel: the loss goes through the least squares of the estimation.
+Half of the time the kernel that it is handed is one that it has made itself, at this scale or the one before, so that it learns to mend its own errors. Where
+that lies beside the true one, the truth is moved there: it is to find the shape, not the place.
 """
 
 import argparse
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from deblur_cli.shake._estimate import RIDGE, STEP, correlations, least_squares
-from deblur_cli.shake._fourier import gradients
+from deblur_cli.shake._fourier import gradient_power, gradients, transfer
 from deblur_cli.shake._kernels import centred, fit_into, rescaled, tidied
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
 from training.blur import convolve, to_linear, to_srgb
 from training.degrade import add_noise
 from training.dice import Dice
-from training.muon import Muon
 from training.pairs import expose
 from training.photos import Photos, random_crop, read_photos
+from training.shake.aligned import moved, offset
 from training.shake.kernels import handed_on, random_kernel
+from training.shake.learner import Learner
 from training.validation import eight_bits
 
 SIDE = 41
@@ -34,7 +34,10 @@ SIDE = 41
 MARGIN = 24
 TOGETHER = 2
 """Crops of one photo under one shake, whose evidence is taken together."""
+MOST_MOVED = 8
+"""Pixels by which the kernel that is handed on may lie beside the true one."""
 FAINT = 0.04
+SHOWN_NOISE = 2e-3
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """(b, h, w) blurred and sharp, grey, 1 for nearly the brightest; (b, n, n) the true kernel and the one that is handed on."""
@@ -101,7 +104,11 @@ def distance(kernels: Tensor, true: Tensor) -> Tensor:
 
 
 def positive(kernels: Tensor) -> Tensor:
-    """Without what is faint or negative, of sum 1."""
+    """Less a little of the largest value, none negative, of sum 1.
+
+    The estimation takes no more off than the noise: so its paths come out a little thicker than they were trained to be, and do not shrink from turn to turn.
+    Trained with what the estimation does, they do.
+    """
     kernels = (kernels - FAINT * kernels.amax((1, 2), keepdim=True)).clamp_min(0)
     return kernels / kernels.sum((1, 2), keepdim=True).clamp_min(1e-6)
 
@@ -155,70 +162,44 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(args.start)
     network = Predictor()
-    if args.weights:
-        network.load_state_dict({name: value.float() for name, value in load_file(args.weights).items()})
-    batches = DataLoader(
-        Pairs(args.photos, args.size, args.batch, args.start), batch_size=None, num_workers=1
-    )
-    train(network, iter(batches), args)
-
-
-def train(network: Predictor, batches: Iterator[Batch], args: argparse.Namespace) -> None:
-    """For so many minutes; the rate falls to nothing over the last 60 %."""
-    matrices = [
-        p for name, p in network.named_parameters() if p.dim() == 4 and not name.startswith(("inp", "out"))
-    ]
-    others = [p for p in network.parameters() if all(p is not q for q in matrices)]
-    optimizers = (Muon(matrices, args.rate), torch.optim.AdamW(others, args.rate))
-    average = {name: p.detach().clone() for name, p in network.named_parameters()}
+    learner = Learner(network, args.out, minutes=args.minutes, rate=args.rate, weights=args.weights)
+    pairs = Pairs(args.photos, args.size, args.batch, args.start)
+    batches = iter(DataLoader(pairs, batch_size=None, num_workers=1))
     mask, dice = window(args.size, 24), Dice(5, args.start)
-    started, step, told = time.monotonic(), 0, torch.zeros(3)
-    while (share := (time.monotonic() - started) / (60 * args.minutes)) < 1:
+    while learner.share < 1:
         blurred, sharp, true, handed = next(batches)
         handed = own_guess(network, blurred, handed, dice)
-        loss, parts = losses(network, blurred, sharp, true, handed, mask)
-        network.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        rate = args.rate * min(1.0, (step + 1) / 50) * min(1.0, (1 - share) / 0.6)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-        step += 1
-        keep = min(0.995, step / (9 + step))
-        for name, p in network.named_parameters():
-            average[name].lerp_(p.detach(), 1 - keep)
-        told += parts / 100
-        if step % 100 == 0:
-            gradient, kernel, before = told.tolist()
-            print(f"{step}: gradients {gradient:.3f}, kernel {kernel:.3f}, handed {before:.3f}", flush=True)
-            told.zero_()
-            save(average, args.out)
-    save(average, args.out)
+        away = offset(F.pad(true, (MOST_MOVED,) * 4), F.pad(handed, (MOST_MOVED,) * 4), MOST_MOVED)
+        sharp = moved(sharp[:, None], -away)[:, 0]
+        guess = network(inverse_filters(blurred, handed)) * mask
+        seen, wanted = gradients_of(blurred) * mask, gradients_of(sharp) * mask
+        off = (guess - wanted).abs().mean((1, 2, 3)) / ((seen - wanted).abs().mean((1, 2, 3)) + 1e-3)
+        found, true = positive(solved(guess, seen)), moved(true[:, None], away)[:, 0]
+        apart, lost = distance(found, true), photo_lost(found, true)
+        learner.step(
+            (0.5 * off + apart + lost).mean(),
+            gradients=off.mean(),
+            kernel=apart.mean(),
+            lost=lost.mean(),
+            handed=photo_lost(handed, true).mean(),
+        )
+    learner.save()
 
 
-def losses(
-    network: Predictor, blurred: Tensor, sharp: Tensor, true: Tensor, handed: Tensor, mask: Tensor
-) -> tuple[Tensor, Tensor]:
-    """What counts, and for the log: the gradients' error against that of the blurred photo's, the kernel's distance, that of the one handed."""
-    guess, wanted, seen = (
-        network(inverse_filters(blurred, handed)),
-        gradients_of(sharp),
-        gradients_of(blurred),
-    )
-    floor = ((seen - wanted).abs() * mask).mean((1, 2, 3)) + 1e-3
-    off = ((guess - wanted).abs() * mask).mean((1, 2, 3)) / floor
-    away = distance(positive(solved(guess * mask, seen * mask)), true)
-    parts = torch.stack([off.mean(), away.mean(), distance(handed, true).mean()]).detach()
-    return (0.5 * off + 2 * away).mean(), parts
+def photo_lost(found: Tensor, true: Tensor) -> Tensor:
+    """(b, n, n) both -> (b,): how much more a Wiener filter by the kernel found misses than one by the true kernel, as a logarithm (1 is 4.3 dB).
 
-
-def save(average: dict[str, Tensor], path: Path) -> None:
-    """As the package has it: float16."""
-    temporary = path.with_name(path.name + ".new")
-    save_file({name: value.half().contiguous() for name, value in average.items()}, temporary)
-    temporary.replace(path)
+    Of photos whose power falls with the square of the frequency, with noise of SHOWN_NOISE of it at the highest.
+    """
+    size = (96, 96)
+    inverse_power = gradient_power(size, found.device) + 0.01
+    errors = []
+    for kernels in (found, true):
+        spectrum = transfer(kernels, size)
+        wiener = spectrum.conj() / (spectrum.abs().square() + SHOWN_NOISE * inverse_power)
+        missed = (1 - transfer(true, size) * wiener).abs().square() / inverse_power
+        errors.append((missed + SHOWN_NOISE * wiener.abs().square()).sum((1, 2)))
+    return (errors[0] / errors[1]).log()
 
 
 if __name__ == "__main__":

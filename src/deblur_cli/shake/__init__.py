@@ -1,13 +1,13 @@
 """Camera shake: found in a photo, undone, and judged. Light in, light out: `(c, h, w)` float32, linear, about 0..1.
 
-One shake of a camera is one kernel, or one that changes slowly over the frame. `estimate` finds it, `deconvolve` undoes it, `judge` says where the result
-is nearer to the truth than the photo was; `undo` is all three. Everything is by FFT on parts of the frame, on the light's
+One shake of a camera is one kernel, or one that changes slowly over the frame. `estimate` finds it, `deconvolve` undoes it; `undo` does both, and a
+network then finishes the result and says where it is nearer to the truth than the photo was. Everything is by FFT on parts of the frame, on the light's
 device, in float32, and gives the same result each time. It knows no files and no tone curves; docs/shake.md has the ideas and the figures.
 """
 
 from deblur_cli.shake._deconvolve import deconvolve, measure_noise
 from deblur_cli.shake._kernels import LARGEST_GIVEN, Shake, as_kernel, kernel_from_lamp
-from deblur_cli.shake._undo import Undone, estimate, judge, undo
+from deblur_cli.shake._undo import Undone, estimate, undo
 
 __all__ = [
     "LARGEST_GIVEN",
@@ -16,7 +16,6 @@ __all__ = [
     "as_kernel",
     "deconvolve",
     "estimate",
-    "judge",
     "kernel_from_lamp",
     "measure_noise",
     "undo",

@@ -17,11 +17,11 @@ from deblur_cli.shake._fourier import (
     fast_length,
     gradient_power,
     gradients,
-    transfer,
+    transfer_in_place,
     wrap,
 )
 from deblur_cli.shake._kernels import Shake
-from deblur_cli.tiles import UNIT, plan_tiles
+from deblur_cli.shake._parts import in_parts
 
 TURNS, FIRST_COUPLING, COUPLING_GROWTH = 8, 1.0, 2.5
 """Of the splitting: its coupling of gradients to sparse gradients grows from turn to turn."""
@@ -35,8 +35,6 @@ CLIPPED = 0.9955
 """Linear light of 254.5 of 255 levels: from there on a pixel's value is not known, only that it is at least that."""
 SMALLEST = 8
 """Pixels a side of a frame: a smaller one has its last pixels repeated."""
-TILE, VARYING_TILE = 1024, 384
-"""Side of the tiles where the kernels are all the same, and where they are not."""
 
 _OPPONENT = torch.tensor([[1.0, 1, 1], [1, -1, 0], [1, 1, -2]])
 OPPONENT = _OPPONENT / _OPPONENT.norm(dim=1, keepdim=True)
@@ -50,43 +48,17 @@ def deconvolve(
 
     noise: standard deviation of the light's noise, as of `measure_noise`.
     """
-    c, h, w = light.shape
-    uniform = bool((shake.kernels == shake.kernels[:1, :1]).all())
-    side = max(TILE if uniform else VARYING_TILE, 3 * shake.kernels.shape[-1])
-    rows, columns = -h % UNIT, -w % UNIT
-    plan = plan_tiles((h + rows, w + columns), side // UNIT * UNIT, side // 4 // UNIT * UNIT)
-    result = torch.zeros(c, h + rows, w + columns, device=light.device)
-    for done, (row, column) in enumerate(plan):
-        kernel = kernel_at(shake, (row.start + row.stop) / 2 / h, (column.start + column.stop) / 2 / w)
-        kernel = kernel.to(light.device)
-        margin = kernel.shape[-1]
-        top, left = max(0, row.start - margin), max(0, column.start - margin)
-        part = light[:, top : row.stop + margin, left : column.stop + margin]
-        sharp = deconvolve_part(part, kernel, prior_weight(noise))
-        sharp = F.pad(sharp, (0, columns, 0, rows))[:, row.start - top :, column.start - left :]
-        weights = torch.from_numpy(row.weights)[:, None] * torch.from_numpy(column.weights)
-        area = (..., slice(row.start, row.stop), slice(column.start, column.stop))
-        result[area] += weights.to(light.device) * sharp[:, : len(row.weights), : len(column.weights)]
-        if progress:
-            progress((done + 1) / len(plan))
-    return result[:, :h, :w]
+    weight = prior_weight(noise)
+
+    def work(part: Tensor, kernel: Tensor) -> Tensor:
+        return deconvolve_part(part, kernel, weight)
+
+    return in_parts(light, shake, work, light.shape[0], progress)
 
 
 def prior_weight(noise: float) -> float:
     """What the prior weighs, by the standard deviation of the noise."""
     return FLOOR + PER_NOISE * noise
-
-
-def kernel_at(shake: Shake, down: float, right: float) -> Tensor:
-    """(n, n): the kernel of a place, 0..1 down and across the frame, between those of the grid around it."""
-    rows, columns = shake.kernels.shape[:2]
-    y = min(max(down * rows - 0.5, 0), rows - 1)
-    x = min(max(right * columns - 0.5, 0), columns - 1)
-    top, left = int(y), int(x)
-    bottom, other = min(top + 1, rows - 1), min(left + 1, columns - 1)
-    above = torch.lerp(shake.kernels[top, left], shake.kernels[top, other], x - left)
-    below = torch.lerp(shake.kernels[bottom, left], shake.kernels[bottom, other], x - left)
-    return torch.lerp(above, below, y - top)
 
 
 def deconvolve_part(light: Tensor, kernel: Tensor, weight: float) -> Tensor:
@@ -112,7 +84,7 @@ def deconvolve_part(light: Tensor, kernel: Tensor, weight: float) -> Tensor:
     clipped &= known
     colours = OPPONENT.to(light.device) if c == 3 else torch.eye(c, device=light.device)
 
-    kernel_ft = transfer(kernel, size)
+    kernel_ft = transfer_in_place(kernel, size)
     data, smoothness = kernel_ft.abs().square(), gradient_power(size, light.device)
     strength = _visibility(framed)
     sharp = _mixed(framed, colours)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblur_cli.shake._deconvolve import CLIPPED, deconvolve_part, prior_weight
+from deblur_cli.shake._deconvolve import CLIPPED
 from deblur_cli.shake._fourier import gradients
 from deblur_cli.shake._kernels import extent, fit_into, rescaled, tidied
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
@@ -25,11 +25,10 @@ REGION, TELLING = 320, 4
 """Side of a region, and how many of them, the most telling ones, the kernel is found from."""
 LARGEST = 41
 """Side of a kernel: at the scale where it needs more, the search ends."""
-TURNS = 6
-RIDGE = 1.0
+FIRST_TURNS, TURNS = 20, 6
+"""At the first scale, and at each after it."""
+RIDGE = 0.3
 """Of the least squares, times the energy of the gradients: the guess leaves out about as much as it holds."""
-POLISH_RIDGE, POLISH_WEIGHT, POLISH_TURNS = 0.1, 4.0, 3
-"""Of the turns in the end whose gradients are those of the deconvolved photo; the prior is stronger by the second."""
 NEIGHBOURS = 0.25
 """What the evidence of the region beside one counts, where each has a kernel of its own."""
 
@@ -49,6 +48,14 @@ class Frame:
     noise: float
     scale: float
     white: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a search begins with: kernels (1, 5, 5), and what it takes for noise in them, as of `tidied`: with more, faint parts of a path are lost, and echoes of it too."""
+
+    kernels: Kernels
+    noises: float
 
 
 @dataclass(frozen=True)
@@ -80,11 +87,11 @@ def _frame(grey: Tensor, noise: float, scale: float) -> Frame:
     return Frame(grey / white, known, noise * scale, scale, white)
 
 
-def starts(device: torch.device) -> list[Kernels]:
-    """What the search begins with: a square of 5x5 pixels, and a point. The first finds long shakes, the second short ones."""
-    point = torch.zeros(1, 5, 5, device=device)
+def starts(device: torch.device) -> list[Start]:
+    """What the search begins with: a square of 5x5 pixels, and a point."""
+    square, point = torch.full((1, 5, 5), 1 / 25, device=device), torch.zeros(1, 5, 5, device=device)
     point[0, 2, 2] = 1
-    return [torch.full((1, 5, 5), 1 / 25, device=device), point]
+    return [Start(square, 1.0), Start(point, 1.0), Start(point, 2.0)]
 
 
 def is_small(frame: Frame) -> bool:
@@ -103,37 +110,40 @@ def is_full(kernels: Kernels) -> bool:
     return extent(kernels) >= LARGEST - 6
 
 
+def climb(start: Start, frames: list[Frame], predictor: Predictor) -> tuple[Kernels, Frame]:
+    """From the first of the frames to the last, or to where the kernel, one for all regions, has no more room: it, and the frame it is of."""
+    kernels = start.kernels
+    for number, frame in enumerate(frames):
+        regions = telling_regions(frame)
+        together = torch.ones(1, len(regions.light), device=kernels.device)
+        if number:
+            kernels = fit(grown(kernels), regions, predictor, together, noises=start.noises)
+        else:
+            kernels = fit(kernels, regions, predictor, together, turns=FIRST_TURNS, noises=start.noises)
+        if is_full(kernels):
+            break
+    return kernels, frame
+
+
 def fit(
-    kernels: Kernels, regions: Regions, predictor: Predictor, together: Tensor, *, turns: int = TURNS
+    kernels: Kernels,
+    regions: Regions,
+    predictor: Predictor,
+    together: Tensor,
+    *,
+    turns: int = TURNS,
+    noises: float = 1.0,
 ) -> Kernels:
-    """Kernels made to fit the regions. together: (k, r), how much each region's evidence counts for each kernel."""
-    n, count = kernels.shape[-1], len(regions.light)
+    """Kernels made to fit the regions. together: (k, r), how much each region's evidence counts for each kernel. noises: as of `tidied`."""
     blurred = torch.stack(gradients(regions.light), 1) * regions.window[:, None]
+    n, count = kernels.shape[-1], len(regions.light)
     for _ in range(turns):
         seen = inverse_filters(regions.light, kernels.expand(count, n, n))
         sharp = predictor(seen) * regions.window[:, None]
-        kernels = _solved(sharp, blurred, n, together, RIDGE)
+        auto, cross = correlations(sharp, blurred, n)
+        auto, cross = ((together @ each.flatten(1)).view(-1, *each.shape[1:]) for each in (auto, cross))
+        kernels = torch.stack([tidied(kernel, noises) for kernel in least_squares(auto, cross, RIDGE)])
     return kernels
-
-
-def polish(kernels: Kernels, regions: Regions, frame: Frame, together: Tensor) -> Kernels:
-    """The same for regions of that frame with the gradients of the photo deconvolved by the kernels: closer where they are nearly right, worse where not."""
-    n = kernels.shape[-1]
-    blurred = torch.stack(gradients(regions.light), 1) * regions.window[:, None]
-    for _ in range(POLISH_TURNS):
-        parts = [
-            deconvolve_part(light[None] * frame.white, kernel, POLISH_WEIGHT * prior_weight(frame.noise))
-            for light, kernel in zip(regions.light, kernels.expand(len(regions.light), n, n), strict=True)
-        ]
-        sharp = torch.stack(gradients(torch.cat(parts) / frame.white), 1) * regions.window[:, None]
-        kernels = _solved(sharp, blurred, n, together, POLISH_RIDGE)
-    return kernels
-
-
-def _solved(sharp: Tensor, blurred: Tensor, n: int, together: Tensor, ridge: float) -> Kernels:
-    auto, cross = correlations(sharp, blurred, n)
-    auto, cross = ((together @ each.flatten(1)).view(-1, *each.shape[1:]) for each in (auto, cross))
-    return torch.stack([tidied(kernel) for kernel in least_squares(auto, cross, ridge)])
 
 
 def correlations(sharp: Tensor, blurred: Tensor, n: int) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,16 @@ def transfer(kernels: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.fft.rfft2(padded.roll((-(n // 2), -(n // 2)), (-2, -1)))
 
 
+def transfer_in_place(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """The same of one kernel (n, n) of sum 1, moved by the fraction of a pixel that puts its centroid exactly into the middle: what it blurs stays where it is."""
+    place = torch.arange(kernel.shape[-1], device=kernel.device) - kernel.shape[-1] // 2
+    down, right = ((kernel.sum(axis) * place).sum() for axis in (1, 0))
+    h, w = size
+    rows = torch.fft.fftfreq(h, device=kernel.device)[:, None]
+    columns = torch.fft.rfftfreq(w, device=kernel.device)
+    return transfer(kernel, size) * torch.exp(2j * math.pi * (rows * down + columns * right))
+
+
 def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
     """(..., h, w) -> forward differences to the right and down; the last ones wrap round."""
     return x.roll(-1, -1) - x, x.roll(-1, -2) - x

@@ -12,17 +12,19 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deblur_cli.shake._fourier import transfer
+from deblur_cli.shake._fourier import transfer_in_place
 from deblur_cli.shake._predictor import Residual
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
 CELL = 16
 """Pixels a side of the places that it judges."""
 CHANNELS = (48, 64, 96)
+REST_GAIN = 4.0
+"""How much larger the rest is shown than it is."""
 
 
 class Judge(nn.Module):
-    """(b, 3, h, w): before, after and 0.5 + 4 times the rest, grey sRGB 0..1 -> (b, h / 16, w / 16): dB gained over sharpening alone.
+    """(b, 3, h, w) as of `compared` -> (b, h / 16, w / 16): dB gained over sharpening alone.
 
     h and w are multiples of 16.
     """
@@ -45,26 +47,34 @@ class Judge(nn.Module):
         return self.out(self.coarse(self.down2(features)))[:, 0]
 
 
-def load_judge(device: torch.device) -> Judge:
+def load_judge(device: torch.device, path: Path = WEIGHTS) -> Judge:
     """The network of the package, ready to be used."""
     network = Judge()
-    network.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
+    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     return network.to(device).eval().requires_grad_(False)
 
 
-def compared(before: Tensor, after: Tensor, kernels: Tensor) -> Tensor:
-    """(r, h, w) grey linear light before and after, and the kernels (k, n, n) -> what `Judge` looks at; h, w cut to multiples of 16."""
+def compared(before: Tensor, after: Tensor, kernel: Tensor) -> Tensor:
+    """(c, h, w) linear light before and after, and the kernel (n, n) -> (3, h, w) grey: both, and what blurring the second again misses of the first."""
     size = (before.shape[-2], before.shape[-1])
-    again = torch.fft.irfft2(torch.fft.rfft2(after) * transfer(kernels, size), size)
-    photo, result, blurred = (_to_srgb(light) for light in (before, after, again))
-    shown = torch.stack([photo, result, (0.5 + 4 * (blurred - photo)).clamp(0, 1)], 1)
-    return shown[..., : size[0] // CELL * CELL, : size[1] // CELL * CELL]
+    again = torch.fft.irfft2(torch.fft.rfft2(after.mean(0)) * transfer_in_place(kernel, size), size)
+    rest = _to_srgb(again) - _to_srgb(before.mean(0))
+    shown = [_to_srgb(before).mean(0), _to_srgb(after).mean(0), (0.5 + REST_GAIN * rest).clamp(0, 1)]
+    return torch.stack(shown)
 
 
-def mean_gain(gains: Tensor, shown: Tensor) -> float:
-    """(r, h, w) in dB, of what was shown, as one number: places that were changed more count more."""
+def judged(network: Judge, shown: Tensor) -> Tensor:
+    """(3, h, w) as of `compared` -> (1, h, w) dB, the mean of 3x3 places each."""
+    _, h, w = shown.shape
+    framed = F.pad(shown[None], (0, -w % CELL, 0, -h % CELL), "replicate")
+    gains = F.avg_pool2d(network(framed)[:, None], 3, 1, 1, count_include_pad=False)
+    return F.interpolate(gains, size=framed.shape[-2:], mode="bilinear", align_corners=False)[0, :, :h, :w]
+
+
+def mean_gain(gains: Tensor, shown: Tensor) -> Tensor:
+    """(r, h, w) in dB, of what was shown, (r, 3, 16 h, 16 w), as one number each: places that were changed more count more."""
     change = F.avg_pool2d((shown[:, 1] - shown[:, 0]).square()[:, None], CELL)[:, 0].sqrt() + 1e-3
-    return float((gains * change).sum() / change.sum())
+    return (gains * change).sum((1, 2)) / change.sum((1, 2))
 
 
 def _to_srgb(light: Tensor) -> Tensor:

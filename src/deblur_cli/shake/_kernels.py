@@ -11,13 +11,15 @@ from torch import Tensor
 from deblur_cli.errors import PhotoError, UsageError
 
 FAINT = 0.05
-"""Of a kernel's largest value: what is below does not count as its reach."""
+"""Of a kernel's largest value: what is below does not count as the shake's length."""
+BEYOND = 0.01
+"""Of a kernel's sum: what may lie outside of its extent."""
 BLACK, LAMP_EDGE = 0.02, 0.1
 """Of the brightest place of a picture of a kernel, and of a lamp: what is darker is background."""
 LARGEST_GIVEN = 201
 """Pixels a side of a kernel that a user gives."""
-THRESHOLD, ISLAND = 0.04, 0.1
-"""What a kernel is cleared of: values below so much of its largest, and parts apart from the rest with less than so much of its sum."""
+THRESHOLD, ISLAND = 0.04, 0.03
+"""What a kernel is cleared of: its noise, but nothing above so much of its largest value, and parts apart from the rest with less than so much of its sum."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,16 @@ def centred(kernel: Tensor) -> Tensor:
     return kernel.roll((down, right), (0, 1))
 
 
-def extent(kernels: Tensor, faint: float = FAINT) -> int:
-    """The odd side of the centred square that holds all of the paths of (..., n, n)."""
+def extent(kernels: Tensor, beyond: float = BEYOND) -> int:
+    """The odd side of the centred square outside of which (..., n, n) have no more than that share of their sum."""
     n = kernels.shape[-1]
-    kernels = kernels.reshape(-1, n, n)
-    inside = (kernels > faint * kernels.amax((1, 2), keepdim=True)).any(0).nonzero()
-    return 2 * int((inside - n // 2).abs().max()) + 1
+    kernels = kernels.reshape(-1, n * n)
+    away = (torch.arange(n, device=kernels.device) - n // 2).abs()
+    rings = torch.zeros(len(kernels), n // 2 + 1, device=kernels.device)
+    rings = rings.index_add_(1, torch.maximum(away[:, None], away).flatten(), kernels)
+    outside = rings.flip(1).cumsum(1).flip(1)
+    reached = (outside > beyond * outside[:, :1]).sum(1)
+    return 2 * int(reached.max()) - 1
 
 
 def fit_into(kernel: Tensor, n: int) -> Tensor:
@@ -110,7 +116,7 @@ def as_kernel(picture: Tensor) -> Tensor:
     down, across = ((n - length) // 2 for length in path.shape)
     kernel[down : down + path.shape[0], across : across + path.shape[1]] = path
     kernel = centred(kernel)
-    return fit_into(kernel, extent(kernel, faint=0))
+    return fit_into(kernel, extent(kernel, beyond=0))
 
 
 def kernel_from_lamp(light: Tensor, area: Sequence[int]) -> Tensor:
@@ -135,10 +141,15 @@ def kernel_from_lamp(light: Tensor, area: Sequence[int]) -> Tensor:
     return as_kernel(torch.where(lit < LAMP_EDGE * lit.max(), 0, lit))
 
 
-def tidied(kernel: Tensor) -> Tensor:
-    """(n, n) as a solver leaves it: what is negative, faint or an island away from the path goes; centred, of sum 1."""
-    kernel = kernel.clamp_min(0)
-    kernel = torch.where(kernel < THRESHOLD * kernel.max(), 0, kernel)
+def tidied(kernel: Tensor, noises: float = 1.0) -> Tensor:
+    """(n, n) as a solver leaves it: what is negative, lost in its noise or an island away from the path goes; centred, of sum 1.
+
+    The negative values, which no path has, tell the noise; what is below so many standard deviations of it is lost.
+    """
+    negative = kernel[kernel < 0]
+    noise = float(negative.square().mean().sqrt()) if len(negative) else 0.0
+    faint = min(noises * noise, THRESHOLD * float(kernel.max()))
+    kernel = torch.where(kernel <= max(faint, 0), 0, kernel)
     kernel = kernel / kernel.sum().clamp_min(1e-12)
     islands = _islands(kernel > 0)
     weights = torch.zeros(kernel.numel() + 1, device=kernel.device)

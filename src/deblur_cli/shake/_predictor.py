@@ -72,10 +72,10 @@ class Predictor(nn.Module):
         return 1.2 * gate.sigmoid() * torch.stack(gradients(x[:, 1]), 1) + 0.3 * more
 
 
-def load_predictor(device: torch.device) -> Predictor:
+def load_predictor(device: torch.device, path: Path = WEIGHTS) -> Predictor:
     """The network of the package, ready to be used."""
     network = Predictor()
-    network.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
+    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     return network.to(device).eval().requires_grad_(False)
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
-from deblur_cli.shake._deconvolve import deconvolve, deconvolve_part, measure_noise, prior_weight
-from deblur_cli.shake._judge import CELL, Judge, compared, load_judge, mean_gain
+from deblur_cli.shake._deconvolve import deconvolve_part, measure_noise, prior_weight
+from deblur_cli.shake._judge import CELL, Judge, compared, judged, load_judge, mean_gain
 from deblur_cli.shake._kernels import Shake, extent, rescaled
+from deblur_cli.shake._parts import in_parts
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, load_predictor
 
 MARGIN_DB = 0.0
@@ -30,8 +30,6 @@ SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
 SMALLEST_SIDE = 96
 """Of a photo in which a shake is looked for."""
-JUDGED_PIXELS = 2_000_000
-"""The judge looks at a photo of so many pixels at most: a larger one is made smaller for it."""
 
 LEFT = "undoing it would not have come nearer to the truth, as far as can be told"
 
@@ -73,12 +71,9 @@ def undo(light: Tensor, *, kernel: Tensor | None = None, progress: Progress | No
     kernel: (n, n), n odd, of a user who knows it; it is used all over the frame, and trusted. progress is told the share done.
     """
     tell = progress or _nothing
-    noise = measure_noise(light)
     if kernel is not None:
         shake = Shake(kernel[None, None].to(light.device), torch.ones(1, 1))
-        return Undone(
-            deconvolve(light, shake, noise, progress=tell), "undone", "by the kernel given", 1.0, shake
-        )
+        return Undone(undone(light, shake, tell)[0], "undone", "by the kernel given", 1.0, shake)
     if min(light.shape[-2:]) < SMALLEST_SIDE:
         return Undone(light, "none", "the photo is too small to see a shake in it", 0.0, None)
     seen = _search(light, lambda share: tell(share / 2))
@@ -86,35 +81,26 @@ def undo(light: Tensor, *, kernel: Tensor | None = None, progress: Progress | No
         return Undone(light, "none", "no shake seen", 0.0, None)
     if seen.gain < MARGIN_DB:
         return Undone(light, "left", LEFT, 0.0, seen.shake)
-    after = deconvolve(light, seen.shake, noise, progress=lambda share: tell(0.5 + share / 2))
-    trust = judge(light, after, seen.shake)
+    after, gains = undone(light, seen.shake, lambda share: tell(0.5 + share / 2))
+    least, enough = TRUST_DB
+    trust = ((gains - least) / (enough - least)).clamp(0, 1)
     share = float((trust > 0.5).float().mean())
     if not share:
         return Undone(light, "left", LEFT, 0.0, seen.shake)
-    return Undone(
-        torch.lerp(light, after, trust),
-        "undone",
-        "it comes nearer to the truth, as far as can be told",
-        share,
-        seen.shake,
-    )
+    why = "it comes nearer to the truth, as far as can be told"
+    return Undone(torch.lerp(light, after, trust), "undone", why, share, seen.shake)
 
 
-def judge(before: Tensor, after: Tensor, shake: Shake) -> Tensor:
-    """(h, w) in 0..1: how far the light after, (c, h, w) as that before, is to be believed."""
-    network = _judge(before.device)
-    h, w = before.shape[-2:]
-    scale = min(1.0, (JUDGED_PIXELS / (h * w)) ** 0.5)
-    size = [max(CELL * 2, round(length * scale) // CELL * CELL) for length in (h, w)]
-    greys = torch.stack([before.mean(0), after.mean(0)])[:, None]
-    if (h, w) != tuple(size):
-        greys = F.interpolate(greys, size=size, mode="bilinear", antialias=True)
-    kernel = rescaled(shake.kernel[None], scale) if scale < 1 else shake.kernel[None]
-    shown = compared(greys[0], greys[1], kernel)
-    gains = F.avg_pool2d(network(shown)[:, None], 3, 1, 1, count_include_pad=False)
-    least, enough = TRUST_DB
-    trust = ((gains - least) / (enough - least)).clamp(0, 1)
-    return F.interpolate(trust, size=(h, w), mode="bilinear", align_corners=False)[0, 0]
+def undone(light: Tensor, shake: Shake, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
+    """(c, h, w) linear light, deconvolved all over the frame; and (h, w), what that gains in dB, as far as can be told."""
+    network, weight = _judge(light.device), prior_weight(measure_noise(light))
+
+    def work(part: Tensor, kernel: Tensor) -> Tensor:
+        after = deconvolve_part(part, kernel, weight)
+        return torch.cat([after, judged(network, compared(part, after, kernel))])
+
+    planes = in_parts(light, shake, work, light.shape[0] + 1, progress)
+    return planes[:-1], planes[-1]
 
 
 def _search(light: Tensor, tell: Progress) -> _Seen | None:
@@ -125,17 +111,7 @@ def _search(light: Tensor, tell: Progress) -> _Seen | None:
     frames = search.pyramid(grey, measure_noise(grey[None]))
     small = [frame for frame in frames if search.is_small(frame)]
     large = frames[len(small) :]
-    guesses = []
-    for kernels in search.starts(device):
-        for number, frame in enumerate(small):
-            if number:
-                kernels = search.grown(kernels)
-            regions = search.telling_regions(frame)
-            kernels = search.fit(kernels, regions, predictor, torch.ones(1, len(regions.light)))
-            last = frame
-            if search.is_full(kernels):
-                break
-        guesses.append((kernels, last))
+    guesses = [search.climb(start, small, predictor) for start in search.starts(device)]
     tell(0.3)
     scored = [
         (_gain(kernels, search.telling_regions(frame), frame), kernels, frame) for kernels, frame in guesses
@@ -149,12 +125,7 @@ def _search(light: Tensor, tell: Progress) -> _Seen | None:
         kernels = search.fit(search.grown(kernels), regions, predictor, together, turns=3)
         last = frame
         tell(0.3 + 0.5 * (number + 1) / len(large))
-    regions = search.telling_regions(last)
-    together = torch.ones(1, len(regions.light), device=device)
-    polished = search.polish(kernels, regions, last, together)
-    gain, kernels = max(
-        ((_gain(guess, regions, last), guess) for guess in (kernels, polished)), key=lambda guess: guess[0]
-    )
+    gain = _gain(kernels, search.telling_regions(last), last)
     if extent(kernels) <= SMALLEST_SHAKE and last.scale == 1:
         return None
     grid, gains = (
@@ -201,9 +172,10 @@ def _gains(kernels: Tensor, regions: search.Regions, frame: search.Frame) -> Ten
     for light, kernel in zip(regions.light, kernels, strict=True):
         before = light[None] * frame.white
         after = deconvolve_part(before, kernel, prior_weight(frame.noise))
-        shown = compared(before, after, kernel)
-        gains.append(mean_gain(network(shown), shown))
-    return torch.tensor(gains)
+        shown = compared(before, after, kernel)[None]
+        shown = shown[..., : shown.shape[-2] // CELL * CELL, : shown.shape[-1] // CELL * CELL]
+        gains.append(mean_gain(network(shown), shown)[0])
+    return torch.stack(gains).cpu()
 
 
 def _nothing(share: float) -> None:

@@ -1,0 +1,57 @@
+"""A frame in overlapping parts, each small enough to have one kernel: Hirsch et al., "Efficient filter flow", 2010."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblur_cli.shake._kernels import Shake
+from deblur_cli.tiles import UNIT, plan_tiles
+
+TILE, VARYING_TILE = 1024, 384
+"""Side of the tiles where the kernels are all the same, and where they are not."""
+
+Work = Callable[[Tensor, Tensor], Tensor]
+"""(c, h, w) and a kernel (n, n) -> (planes, h, w)."""
+
+
+def in_parts(
+    light: Tensor,
+    shake: Shake,
+    work: Work,
+    planes: int,
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
+    """(planes, h, w): the work done on parts of (c, h, w) light with the kernel of each, faded into one another."""
+    _, h, w = light.shape
+    uniform = bool((shake.kernels == shake.kernels[:1, :1]).all())
+    side = max(TILE if uniform else VARYING_TILE, 3 * shake.kernels.shape[-1])
+    rows, columns = -h % UNIT, -w % UNIT
+    plan = plan_tiles((h + rows, w + columns), side // UNIT * UNIT, side // 4 // UNIT * UNIT)
+    result = torch.zeros(planes, h + rows, w + columns, device=light.device)
+    for done, (row, column) in enumerate(plan):
+        kernel = kernel_at(shake, (row.start + row.stop) / 2 / h, (column.start + column.stop) / 2 / w)
+        kernel = kernel.to(light.device)
+        margin = kernel.shape[-1]
+        top, left = max(0, row.start - margin), max(0, column.start - margin)
+        part = work(light[:, top : row.stop + margin, left : column.stop + margin], kernel)
+        part = F.pad(part, (0, columns, 0, rows))[:, row.start - top :, column.start - left :]
+        weights = torch.from_numpy(row.weights)[:, None] * torch.from_numpy(column.weights)
+        area = (..., slice(row.start, row.stop), slice(column.start, column.stop))
+        result[area] += weights.to(light.device) * part[:, : len(row.weights), : len(column.weights)]
+        if progress:
+            progress((done + 1) / len(plan))
+    return result[:, :h, :w]
+
+
+def kernel_at(shake: Shake, down: float, right: float) -> Tensor:
+    """(n, n): the kernel of a place, 0..1 down and across the frame, between those of the grid around it."""
+    rows, columns = shake.kernels.shape[:2]
+    y = min(max(down * rows - 0.5, 0), rows - 1)
+    x = min(max(right * columns - 0.5, 0), columns - 1)
+    top, left = int(y), int(x)
+    bottom, other = min(top + 1, rows - 1), min(left + 1, columns - 1)
+    above = torch.lerp(shake.kernels[top, left], shake.kernels[top, other], x - left)
+    below = torch.lerp(shake.kernels[bottom, left], shake.kernels[bottom, other], x - left)
+    return torch.lerp(above, below, y - top)

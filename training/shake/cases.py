@@ -1,0 +1,173 @@
+"""Cases for the judge: `python -m training.shake.cases --photos FOLDER --out FOLDER --minutes 60`.
+
+Each photo is deconvolved by what the estimation makes of it, from each of its starts, by its true kernel as a good estimate has it, and by
+wrong ones. Half of the photos are not shaken: sharp, out of focus, soft, with a background meant so, with a thing that moves, averaged video.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from deblur_cli import stream
+from deblur_cli.api import find_weights_file
+from deblur_cli.loader import load_model
+from deblur_cli.model import Restormer
+from deblur_cli.shake import _estimate as search
+from deblur_cli.shake._deconvolve import deconvolve_part, measure_noise, prior_weight
+from deblur_cli.shake._judge import CELL, compared
+from deblur_cli.shake._kernels import rescaled
+from deblur_cli.shake._predictor import Predictor, load_predictor
+from training.blur import convolve, gaussian_kernel, to_linear, to_srgb
+from training.degrade import add_noise, jpeg
+from training.dice import Dice
+from training.pairs import (
+    expose,
+    moving_object,
+    random_gaussian,
+    random_lens,
+    shallow_focus,
+    varying_shake,
+)
+from training.photos import Photos, random_crop, read_photos
+from training.shake.aligned import moved, offset
+from training.shake.kernels import hand_path, nearly_right, random_kernel, wrong
+from training.validation import eight_bits
+
+SIZE, MARGIN = 256, 48
+KINDS = {
+    "shake": 0.6,
+    "sharp": 0.07,
+    "lens": 0.08,
+    "object": 0.06,
+    "gaussian": 0.04,
+    "shallow": 0.05,
+    "video": 0.05,
+    "varying": 0.05,
+}
+PHOTOS_A_FILE, OTHERS = 16, 2
+MOST_MOVED = 3.0
+"""Pixels: what lies further off is no shake that was found."""
+
+
+def make_photo(photos: Photos, dice: Dice) -> tuple[str, Tensor, Tensor, Tensor]:
+    """Its kind, blurry and sharp (3, SIZE, SIZE) sRGB, and the kernel if it is of the kind "shake"."""
+    kind = dice.pick(KINDS) if photos.videos else "shake"
+    kernel = random_kernel(dice, dice.log_uniform(2, 30))
+    if kind == "video":
+        frames = next(iter(photos.videos.values()))
+        count = 2 * dice.integer(2, 6) + 1
+        first = dice.integer(0, len(frames) - count)
+        squares = expose(random_crop(frames[first : first + count], SIZE + 2 * MARGIN, dice), dice)
+        blurry, sharp = torch.stack(squares).mean(0), squares[count // 2]
+    else:
+        blurry, sharp = _blurred(kind, _scene(photos, dice), photos, kernel, dice)
+    inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    return kind, taken(blurry[inside], dice), to_srgb(sharp[inside]), kernel
+
+
+def taken(light: Tensor, dice: Dice) -> Tensor:
+    """Linear light as a camera writes it down: noise, 8-bit sRGB, sometimes JPEG."""
+    noise = dice.log_uniform(0.0008, 0.015)
+    photo = to_srgb(add_noise(light.clamp(0, 1), noise, dice, read_share=dice.uniform(0, 1)))
+    if dice.chance(0.3):
+        photo = jpeg(photo, dice.integer(75, 97), subsample=dice.chance(0.5))
+    return eight_bits(photo)
+
+
+def _scene(photos: Photos, dice: Dice) -> Tensor:
+    names = list(photos.sharp)
+    photo, whole = photos.sharp[names[dice.integer(0, len(names) - 1)]], SIZE + 2 * MARGIN
+    part = random_crop([photo], min(900, round(whole / dice.uniform(0.4, 1.0))), dice)[0]
+    part = F.interpolate(part[None], size=(whole, whole), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    return expose([part], dice)[0]
+
+
+def _blurred(kind: str, scene: Tensor, photos: Photos, kernel: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
+    if kind == "object":
+        return moving_object(scene, photos, [kernel], dice)
+    if kind == "varying":
+        return varying_shake(scene, hand_path(dice, dice.uniform(2, 20)), dice), scene
+    if kind == "shallow":
+        scene = shallow_focus(scene, dice)
+        return (convolve(scene, kernel) if dice.chance(0.4) else scene), scene
+    blurs = {"shake": kernel, "lens": random_lens(dice), "gaussian": random_gaussian(dice)}
+    return (convolve(scene, blurs[kind]) if kind in blurs else scene), scene
+
+
+def other_kernel(kind: str, kernel: Tensor, dice: Dice) -> Tensor:
+    """(n, n): one that the estimation might have come to, or might not."""
+    if kind == "shake":
+        return wrong(kernel, dice) if dice.chance(0.25) else nearly_right(kernel, dice)
+    if dice.chance(0.5):
+        return random_kernel(dice, dice.uniform(2, 14))
+    return nearly_right(gaussian_kernel(dice.uniform(0.7, 2.5)), dice)
+
+
+@torch.no_grad()
+def make_cases(
+    photos: Photos, network: Restormer, predictor: Predictor, dice: Dice
+) -> list[tuple[Tensor, Tensor]]:
+    """For each kernel of one photo (3, h, w) as of `compared`, and (3, h / 16, w / 16) errors before, of the network alone and after.
+
+    The deconvolved photo is compared where it lies.
+    """
+    kind, photo, sharp, kernel = make_photo(photos, dice)
+    light = to_linear(photo)
+    grey, weight = light.mean(0), prior_weight(measure_noise(light))
+    alone = stream.run(network, photo[None])[0].clamp(0, 1)
+    frames = search.pyramid(grey, measure_noise(grey[None]))
+    guesses = [other_kernel(kind, kernel, dice) for _ in range(OTHERS)]
+    for start in search.starts(grey.device):
+        kernels, frame = search.climb(start, frames, predictor)
+        guesses.append(rescaled(kernels, 1 / frame.scale)[0])
+    cases = []
+    for guess in guesses:
+        if guess.shape[0] % 2 and guess.isfinite().all():
+            after = deconvolve_part(light, guess, weight)
+            result = to_srgb(after)
+            away = offset(sharp.mean(0, keepdim=True), result.mean(0, keepdim=True), MOST_MOVED)
+            errors = [errors_of(photo, sharp), errors_of(alone, sharp)]
+            errors.append(errors_of(result, moved(sharp[None], away)[0]))
+            cases.append((compared(light, after, guess), torch.stack(errors)))
+    return cases
+
+
+def errors_of(photo: Tensor, sharp: Tensor) -> Tensor:
+    """(3, h, w) both -> (h / 16, w / 16) mean squared error of each place."""
+    return F.avg_pool2d((photo - sharp).square().mean(0, keepdim=True), CELL)[0]
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser("python -m training.shake.cases", description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of sharp photos, as for training")
+    parser.add_argument("--out", type=Path, required=True, help="folder of safetensors files")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--start", type=int, default=0, help="number of the first file: other photos")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    photos, _ = read_photos(args.photos)
+    network, predictor = load_model(find_weights_file("compact")[0]), load_predictor(torch.device("cpu"))
+    args.out.mkdir(exist_ok=True)
+    number, ends = args.start, time.monotonic() + 60 * args.minutes
+    while time.monotonic() < ends:
+        made = [
+            case
+            for i in range(PHOTOS_A_FILE)
+            for case in make_cases(photos, network, predictor, Dice(31337, number, i))
+        ]
+        shown, errors = (torch.stack(each) for each in zip(*made, strict=True))
+        file = {"shown": (shown * 255).round().byte(), "errors": errors}
+        path = args.out / f"{number:06d}.safetensors"
+        save_file(file, path.with_suffix(".new"))
+        path.with_suffix(".new").rename(path)
+        number += 1
+
+
+if __name__ == "__main__":
+    main()
