@@ -123,8 +123,9 @@ def make_cases(
     frames = search.pyramid(grey, measure_noise(grey[None]))
     guesses = [other_kernel(kind, kernel, dice) for _ in range(OTHERS)]
     for start in search.starts(grey.device):
-        kernels, frame = search.climb(start, frames, predictor)
-        guesses.append(rescaled(kernels, 1 / frame.scale)[0])
+        (found,) = search.climb([start], frames, predictor, lambda *_: 0.0)
+        scale = (found.frame or frames[-1]).scale
+        guesses.append(rescaled(found.kernels, 1 / scale)[0])
     cases = []
     for guess in guesses:
         if guess.shape[0] % 2 and guess.isfinite().all():

@@ -18,7 +18,9 @@ from training.shake.learner import Learner
 
 KEPT_OUT_OF = 6
 CROP = 192
-MOST_DB = 8.0
+MORE_GOOD = 0.25
+LEAST_DB, MOST_DB = -3.0, 6.0
+"""How bad is bad, and how good is good: further out nothing depends on it."""
 FLOOR = 1e-5
 """Of mean squared errors: below it nobody sees a difference."""
 
@@ -26,7 +28,7 @@ FLOOR = 1e-5
 def gains_of(errors: Tensor) -> Tensor:
     """(b, 3, ...) errors before, of the network alone, and after -> dB by which after is better than the best of the others."""
     best = torch.minimum(errors[:, 0], errors[:, 1]) + FLOOR
-    return (10 * (best / (errors[:, 2] + FLOOR)).log10()).clamp(-MOST_DB, MOST_DB)
+    return (10 * (best / (errors[:, 2] + FLOOR)).log10()).clamp(LEAST_DB, MOST_DB)
 
 
 def losses(network: Judge, shown: Tensor, errors: Tensor) -> Tensor:
@@ -69,12 +71,15 @@ def read(files: list[Path]) -> tuple[Tensor, Tensor]:
 
 
 def crops(shown: Tensor, errors: Tensor, count: int, dice: Dice) -> tuple[Tensor, Tensor]:
-    """Random ones, turned and mirrored at random."""
+    """Random ones, turned and mirrored at random, MORE_GOOD of them from those that gained."""
     last = (shown.shape[-1] - CROP) // CELL
+    good = (gains_of(errors.mean((2, 3))) > 0).nonzero()[:, 0].tolist()
     pictures: list[Tensor] = []
     figures: list[Tensor] = []
     for _ in range(count):
         i, turn = dice.integer(0, len(shown) - 1), dice.integer(0, 7)
+        if dice.chance(MORE_GOOD):
+            i = good[dice.integer(0, len(good) - 1)]
         top, left = dice.integer(0, last), dice.integer(0, last)
         cells = (slice(top, top + CROP // CELL), slice(left, left + CROP // CELL))
         pixels = tuple(slice(part.start * CELL, part.stop * CELL) for part in cells)

@@ -29,8 +29,12 @@ from training.shake.kernels import handed_on, random_kernel
 from training.shake.learner import Learner
 from training.validation import eight_bits
 
-SIDE = 41
-"""Of every kernel in training."""
+SIDE, FIRST_SIDE = 41, 17
+"""Of every kernel in training, and of those at the first scale of a search."""
+FIRST_SIZE, FIRST_RAMP, RAMP = 112, 12, 24
+"""Side of crops at the first scale; the window's ramp there, and else."""
+MOST_TURNS = 14
+"""At the first scale, before the one that is learnt from."""
 MARGIN = 24
 TOGETHER = 2
 """Crops of one photo under one shake, whose evidence is taken together."""
@@ -52,47 +56,71 @@ class Pairs(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
         photos, _ = read_photos(self.folder)
-        number = self.start * self.batch
+        number = self.start
         while True:
-            groups = [sample(photos, self.size, Dice(992, number + i)) for i in range(self.batch // TOGETHER)]
-            number += self.batch
+            first = number % 2 == 0
+            count = self.batch * 2 if first else self.batch
+            dice = [Dice(992, number, i) for i in range(count // TOGETHER)]
+            groups = [
+                first_sample(photos, each) if first else sample(photos, self.size, each) for each in dice
+            ]
+            number += 1
             blurred, sharp, kernels, handed = (torch.cat(each) for each in zip(*groups, strict=True))
             yield blurred, sharp, kernels, handed
 
 
 def sample(photos: Photos, size: int, dice: Dice) -> Batch:
     """TOGETHER crops of one photo, made smaller by up to 4 as a pyramid does, under one shake of 1.5 to 38 px, with noise."""
-    names = list(photos.sharp)
-    photo = photos.sharp[names[dice.integer(0, len(names) - 1)]]
-    whole, scale = size + 2 * MARGIN, dice.uniform(0.25, 1.0)
-
-    def crop() -> Tensor:
-        part = random_crop([photo], min(700, round(whole / scale)), dice)[0]
-        return F.interpolate(part[None], size=(whole, whole), mode="bicubic", antialias=True)[0].clamp(0, 1)
-
-    scenes = expose([crop() for _ in range(TOGETHER)], dice)
-    kernel = random_kernel(dice, dice.log_uniform(1.5, 38))
-    kernel = fit_into(kernel, SIDE)
-    sigma, read_share = dice.log_uniform(5e-4, 0.02), dice.uniform(0, 1)
-    inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    sharp = torch.stack([scene.mean(0)[inside] for scene in scenes])
-    photos_made = [
-        add_noise(convolve(scene, kernel).clamp(0, 1), sigma, dice, read_share=read_share) for scene in scenes
-    ]
-    blurred = torch.stack([to_linear(eight_bits(to_srgb(photo))).mean(0)[inside] for photo in photos_made])
-    white = blurred.flatten().quantile(0.98).clamp_min(0.02)
-    handed = handed_on(kernel, dice)
-    return (
-        blurred / white,
-        sharp / white,
-        kernel.expand(TOGETHER, SIDE, SIDE),
-        handed.expand(TOGETHER, SIDE, SIDE),
+    kernel = fit_into(random_kernel(dice, dice.log_uniform(1.5, 38)), SIDE)
+    seen = round((size + 2 * MARGIN) * dice.uniform(1.0, 4.0))
+    return _taken(
+        photos, min(seen, 700), size, kernel, dice.log_uniform(5e-4, 0.02), handed_on(kernel, dice), dice
     )
 
 
-def solved(sharp: Tensor, blurred: Tensor) -> Tensor:
-    """(b, 2, h, w) both -> (b, n, n), the evidence of crops that belong together taken together; gradients flow through it."""
-    auto, cross = (each.unflatten(0, (-1, TOGETHER)).mean(1) for each in correlations(sharp, blurred, SIDE))
+def first_sample(photos: Photos, dice: Dice) -> Batch:
+    """The same where a search begins: much of a photo in few pixels, a short shake, little noise, and a square or a point as the first guess."""
+    kernel = fit_into(random_kernel(dice, dice.log_uniform(1.2, 10)), FIRST_SIDE)
+    handed = handed_on(kernel, dice)
+    if dice.chance(0.75):
+        side = 2 * dice.integer(0, 4) + 1
+        handed = fit_into(torch.full((side, side), 1 / side**2), FIRST_SIDE)
+    seen = round((FIRST_SIZE + 2 * MARGIN) * dice.log_uniform(1.5, 12))
+    return _taken(photos, seen, FIRST_SIZE, kernel, dice.log_uniform(2e-4, 5e-3), handed, dice)
+
+
+def _taken(
+    photos: Photos, seen: int, size: int, kernel: Tensor, noise: float, handed: Tensor, dice: Dice
+) -> Batch:
+    """Crops of one photo, `seen` pixels a side (or all of it), made smaller to `size`."""
+    names = list(photos.sharp)
+    photo = photos.sharp[names[dice.integer(0, len(names) - 1)]]
+    whole, seen = size + 2 * MARGIN, min(seen, *photo.shape[1:])
+
+    def crop() -> Tensor:
+        part = random_crop([photo], seen, dice)[0]
+        return F.interpolate(part[None], size=(whole, whole), mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+    scenes = expose([crop() for _ in range(TOGETHER)], dice)
+    read_share = dice.uniform(0, 1)
+    inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    sharp = torch.stack([scene.mean(0)[inside] for scene in scenes])
+    photos_made = [
+        add_noise(convolve(scene, kernel).clamp(0, 1), noise, dice, read_share=read_share) for scene in scenes
+    ]
+    blurred = torch.stack([to_linear(eight_bits(to_srgb(photo))).mean(0)[inside] for photo in photos_made])
+    white = blurred.flatten().quantile(0.98).clamp_min(0.02)
+    return (
+        blurred / white,
+        sharp / white,
+        kernel.expand(TOGETHER, *kernel.shape),
+        handed.expand(TOGETHER, *handed.shape),
+    )
+
+
+def solved(sharp: Tensor, blurred: Tensor, side: int) -> Tensor:
+    """(b, 2, h, w) both -> (b, side, side), the evidence of crops that belong together taken together; gradients flow through it."""
+    auto, cross = (each.unflatten(0, (-1, TOGETHER)).mean(1) for each in correlations(sharp, blurred, side))
     return least_squares(auto, cross, RIDGE, iterations=12).repeat_interleave(TOGETHER, 0)
 
 
@@ -126,26 +154,31 @@ def gradients_of(light: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def own_guess(network: Predictor, blurred: Tensor, handed: Tensor, dice: Dice) -> Tensor:
-    """What the network makes of the kernel it is handed: from the scale below, at this one, or, as often, nothing yet."""
+def own_guess(network: Predictor, blurred: Tensor, handed: Tensor, mask: Tensor, dice: Dice) -> Tensor:
+    """What the network makes of the kernel it is handed: at the first scale in many turns, else from the scale below, at this one, or, as often, nothing yet."""
+    side = handed.shape[-1]
+    if side == FIRST_SIDE:
+        return turned(network, blurred, handed, mask, dice.integer(0, MOST_TURNS))
     chance = dice.uniform(0, 1)
     if chance > 0.75:
         return handed
-    light = blurred
-    if chance < 0.5:
-        size = round(blurred.shape[-1] / STEP)
-        cut = size // MULTIPLE * MULTIPLE
-        light = F.interpolate(blurred[:, None], size=(size, size), mode="bicubic", antialias=True)[
-            :, 0, :cut, :cut
-        ]
-        handed = fit_into(rescaled(handed, 1 / STEP), SIDE)
-    mask = window(light.shape[-1], 20)
-    for _ in range(dice.integer(1, 3)):
-        guess = network(inverse_filters(light, handed)) * mask
-        handed = torch.stack([tidied(kernel) for kernel in solved(guess, gradients_of(light) * mask)])
-    if chance < 0.5:
-        handed = torch.stack([centred(kernel) for kernel in fit_into(rescaled(handed, STEP), SIDE)])
-    return handed
+    if chance > 0.5:
+        return turned(network, blurred, handed, mask, dice.integer(1, 3))
+    size = round(blurred.shape[-1] / STEP)
+    light = F.interpolate(blurred[:, None], size=(size, size), mode="bicubic", antialias=True)[:, 0]
+    light = light[:, : size // MULTIPLE * MULTIPLE, : size // MULTIPLE * MULTIPLE]
+    handed = fit_into(rescaled(handed, 1 / STEP), side)
+    handed = turned(network, light, handed, window(light.shape[-1], RAMP), dice.integer(1, 3))
+    return torch.stack([centred(kernel) for kernel in fit_into(rescaled(handed, STEP), side)])
+
+
+def turned(network: Predictor, light: Tensor, kernels: Tensor, mask: Tensor, turns: int) -> Tensor:
+    """The kernels (b, n, n) after so many turns as the estimation has them."""
+    for _ in range(turns):
+        guess = network(inverse_filters(light, kernels)) * mask
+        found = solved(guess, gradients_of(light) * mask, kernels.shape[-1])
+        kernels = torch.stack([tidied(kernel) for kernel in found])
+    return kernels
 
 
 def main() -> None:
@@ -157,7 +190,9 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=0, help="number of the first step: other pairs")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--size", type=int, default=192, help="side of the crops, a multiple of 16")
-    parser.add_argument("--batch", type=int, default=4, help=f"a multiple of {TOGETHER}")
+    parser.add_argument(
+        "--batch", type=int, default=4, help=f"a multiple of {TOGETHER}; twice as many where a search begins"
+    )
     parser.add_argument("--rate", type=float, default=1e-3)
     args = parser.parse_args()
     torch.manual_seed(args.start)
@@ -165,16 +200,19 @@ def main() -> None:
     learner = Learner(network, args.out, minutes=args.minutes, rate=args.rate, weights=args.weights)
     pairs = Pairs(args.photos, args.size, args.batch, args.start)
     batches = iter(DataLoader(pairs, batch_size=None, num_workers=1))
-    mask, dice = window(args.size, 24), Dice(5, args.start)
+    masks = {FIRST_SIDE: window(FIRST_SIZE, FIRST_RAMP), SIDE: window(args.size, RAMP)}
+    dice = Dice(5, args.start)
     while learner.share < 1:
         blurred, sharp, true, handed = next(batches)
-        handed = own_guess(network, blurred, handed, dice)
+        side = handed.shape[-1]
+        mask = masks[side]
+        handed = own_guess(network, blurred, handed, mask, dice)
         away = offset(F.pad(true, (MOST_MOVED,) * 4), F.pad(handed, (MOST_MOVED,) * 4), MOST_MOVED)
         sharp = moved(sharp[:, None], -away)[:, 0]
         guess = network(inverse_filters(blurred, handed)) * mask
         seen, wanted = gradients_of(blurred) * mask, gradients_of(sharp) * mask
         off = (guess - wanted).abs().mean((1, 2, 3)) / ((seen - wanted).abs().mean((1, 2, 3)) + 1e-3)
-        found, true = positive(solved(guess, seen)), moved(true[:, None], away)[:, 0]
+        found, true = positive(solved(guess, seen, side)), moved(true[:, None], away)[:, 0]
         apart, lost = distance(found, true), photo_lost(found, true)
         learner.step(
             (0.5 * off + apart + lost).mean(),

@@ -6,6 +6,7 @@ At each scale, in turns: the sharp photo's gradients, as a small network guesses
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,10 @@ LARGEST = 41
 """Side of a kernel: at the scale where it needs more, the search ends."""
 FIRST_TURNS, TURNS = 20, 6
 """At the first scale, and at each after it."""
+SQUARES = (5, 9, 13)
+"""Sides of those that a search begins with."""
+JUDGED, KEPT = 200, 3
+"""Longest side of the frame from which on guesses are compared, and how many of them go on."""
 RIDGE = 0.3
 """Of the least squares, times the energy of the gradients: the guess leaves out about as much as it holds."""
 NEIGHBOURS = 0.25
@@ -51,11 +56,22 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a search begins with: kernels (1, 5, 5), and what it takes for noise in them, as of `tidied`: with more, faint parts of a path are lost, and echoes of it too."""
+class Guess:
+    """A kernel for all regions, (1, n, n), on the way up.
+
+    noises: what it takes for noise, as of `tidied`: with more, faint parts of a path are lost, and echoes of it too. frame: the last that it was made to
+    fit, None at the start. gain: in dB, what undoing it there is worth.
+    """
 
     kernels: Kernels
     noises: float
+    frame: Frame | None = None
+    gain: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the next scale has no room for it."""
+        return self.frame is not None and is_full(self.kernels)
 
 
 @dataclass(frozen=True)
@@ -87,11 +103,12 @@ def _frame(grey: Tensor, noise: float, scale: float) -> Frame:
     return Frame(grey / white, known, noise * scale, scale, white)
 
 
-def starts(device: torch.device) -> list[Start]:
-    """What the search begins with: a square of 5x5 pixels, and a point."""
-    square, point = torch.full((1, 5, 5), 1 / 25, device=device), torch.zeros(1, 5, 5, device=device)
+def starts(device: torch.device) -> list[Guess]:
+    """What a search begins with: squares, small and large, and a point, twice. Which of them ends at the truth differs from photo to photo."""
+    squares = [Guess(torch.full((1, side, side), 1 / side**2, device=device), 1.0) for side in SQUARES]
+    point = torch.zeros(1, 5, 5, device=device)
     point[0, 2, 2] = 1
-    return [Start(square, 1.0), Start(point, 1.0), Start(point, 2.0)]
+    return [*squares, Guess(point, 1.0), Guess(point, 2.0)]
 
 
 def is_small(frame: Frame) -> bool:
@@ -110,19 +127,28 @@ def is_full(kernels: Kernels) -> bool:
     return extent(kernels) >= LARGEST - 6
 
 
-def climb(start: Start, frames: list[Frame], predictor: Predictor) -> tuple[Kernels, Frame]:
-    """From the first of the frames to the last, or to where the kernel, one for all regions, has no more room: it, and the frame it is of."""
-    kernels = start.kernels
+def climb(
+    guesses: list[Guess], frames: list[Frame], predictor: Predictor, gain: Callable[[Kernels, Frame], float]
+) -> list[Guess]:
+    """From the first of the frames to the last: the best guesses, the best first, each as far as it has room.
+
+    gain: what undoing a kernel is worth at a frame, in dB. From frames of JUDGED pixels on the KEPT best go on.
+    """
     for number, frame in enumerate(frames):
         regions = telling_regions(frame)
-        together = torch.ones(1, len(regions.light), device=kernels.device)
-        if number:
-            kernels = fit(grown(kernels), regions, predictor, together, noises=start.noises)
-        else:
-            kernels = fit(kernels, regions, predictor, together, turns=FIRST_TURNS, noises=start.noises)
-        if is_full(kernels):
-            break
-    return kernels, frame
+        judged = max(frame.light.shape) >= JUDGED or number == len(frames) - 1
+        reached = []
+        for guess in guesses:
+            if guess.ended:
+                reached.append(guess)
+                continue
+            kernels = grown(guess.kernels) if number else guess.kernels
+            together = torch.ones(1, len(regions.light), device=kernels.device)
+            turns = TURNS if number else FIRST_TURNS
+            kernels = fit(kernels, regions, predictor, together, turns=turns, noises=guess.noises)
+            reached.append(Guess(kernels, guess.noises, frame, gain(kernels, frame) if judged else 0.0))
+        guesses = sorted(reached, key=lambda guess: -guess.gain)[: KEPT if judged else None]
+    return guesses
 
 
 def fit(

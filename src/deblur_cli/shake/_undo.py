@@ -18,7 +18,7 @@ from deblur_cli.shake._kernels import Shake, extent, rescaled
 from deblur_cli.shake._parts import in_parts
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, load_predictor
 
-MARGIN_DB = 0.0
+MARGIN_DB = 2.0
 """What undoing a shake has to gain in the regions it is found from, as the judge sees it, to be tried on the photo."""
 TRUST_DB = (-0.1, 0.9)
 """What it has to gain at a place to be believed there a little, and fully."""
@@ -111,12 +111,9 @@ def _search(light: Tensor, tell: Progress) -> _Seen | None:
     frames = search.pyramid(grey, measure_noise(grey[None]))
     small = [frame for frame in frames if search.is_small(frame)]
     large = frames[len(small) :]
-    guesses = [search.climb(start, small, predictor) for start in search.starts(device)]
+    guesses = search.climb(search.starts(device), small, predictor, _gain)
     tell(0.3)
-    scored = [
-        (_gain(kernels, search.telling_regions(frame), frame), kernels, frame) for kernels, frame in guesses
-    ]
-    _, kernels, last = max(scored, key=lambda guess: guess[0])
+    kernels, last = guesses[0].kernels, guesses[0].frame or small[-1]
     for number, frame in enumerate(large):
         if search.is_full(kernels) or last.scale > frame.scale:
             break
@@ -125,7 +122,7 @@ def _search(light: Tensor, tell: Progress) -> _Seen | None:
         kernels = search.fit(search.grown(kernels), regions, predictor, together, turns=3)
         last = frame
         tell(0.3 + 0.5 * (number + 1) / len(large))
-    gain = _gain(kernels, search.telling_regions(last), last)
+    gain = _gain(kernels, last)
     if extent(kernels) <= SMALLEST_SHAKE and last.scale == 1:
         return None
     grid, gains = (
@@ -147,7 +144,7 @@ def _varying(kernels: Tensor, frame: search.Frame, predictor: Predictor) -> tupl
     places = search.grid_of(frame, (size[0], size[1]), counts)
     regions = search.cut(frame, places, (size[0], size[1]))
     if len(places) == 1:
-        return kernels[None], torch.tensor([[_gain(kernels, regions, frame)]])
+        return kernels[None], _gains(kernels, regions, frame)[None]
     at = torch.tensor(places, dtype=torch.float32, device=frame.light.device)
     near = torch.exp(-torch.cdist(at, at) / (0.7 * step)) * search.NEIGHBOURS
     near.fill_diagonal_(1.0)
@@ -160,8 +157,8 @@ def _varying(kernels: Tensor, frame: search.Frame, predictor: Predictor) -> tupl
     return chosen.view(*shape, *chosen.shape[1:]), torch.where(better, gains, common).view(shape)
 
 
-def _gain(kernels: Tensor, regions: search.Regions, frame: search.Frame) -> float:
-    return float(_gains(kernels, regions, frame).mean())
+def _gain(kernels: Tensor, frame: search.Frame) -> float:
+    return float(_gains(kernels, search.telling_regions(frame), frame).mean())
 
 
 def _gains(kernels: Tensor, regions: search.Regions, frame: search.Frame) -> Tensor:
