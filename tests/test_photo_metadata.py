@@ -15,6 +15,7 @@ from PIL import Image
 from deblur_cli.photo import Encoding, Metadata, Photo, fill_transparent, read_photo, write_photo
 from deblur_cli.photo._exif import restored_exif, upright_exif, upright_xmp
 from deblur_cli.photo._formats import FORMATS
+from deblur_cli.photo._tiff_tags import ASCII, MAKER_NOTE, UNDEFINED, Tag, Tags, empty_exif
 from photo_files import FULL, KINDS_OF_PIXELS, WRITTEN, Kind, again, holds, metadata_of, pixels_of, stored
 
 RGB = Kind("uint8", 3, False)
@@ -38,7 +39,7 @@ def exif_with_maker_note(order: str) -> tuple[bytes, int]:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_a_maker_note_does_not_move_and_the_thumbnail_goes(order: str) -> None:
     block, note_at = exif_with_maker_note(order)
-    result = restored_exif(upright_exif(block), 30, 40, (300, 300))
+    result, _ = restored_exif(upright_exif(block), 30, 40, (300, 300), 10**6)
     assert result[note_at : note_at + 32] == block[note_at : note_at + 32]
     assert b"tttt" not in result
     exif = Image.Exif()
@@ -54,7 +55,7 @@ def test_a_thumbnail_that_hides_other_tags_is_not_cut_off() -> None:
     block, note_at = exif_with_maker_note("<")
     block = block.replace(struct.pack("<HHII", 0x0201, 4, 1, 180), struct.pack("<HHII", 0x0201, 4, 1, 90))
     block = block.replace(struct.pack("<HHII", 0x0202, 4, 1, 50), struct.pack("<HHII", 0x0202, 4, 1, 140))
-    result = restored_exif(block, 30, 40, None)
+    result, _ = restored_exif(block, 30, 40, None, 10**6)
     assert result[note_at : note_at + 32] == block[note_at : note_at + 32]
 
 
@@ -91,6 +92,55 @@ def test_blocks_too_large_for_jpeg_are_left_out_and_said() -> None:
     )
     file.seek(0)
     assert read_photo(file).metadata.icc == metadata.icc, "a profile may be larger: in several segments"
+
+
+def exif_of_size(size: int) -> bytes:
+    """A block with Make, a maker note and nothing else, of that many bytes."""
+    block = Tags.parse(empty_exif())
+    make = Tag(ASCII, 6, b"NIKON\0")
+
+    def with_note(length: int) -> bytes:
+        header, appendix = block.with_tags(
+            {0x010F: make}, {MAKER_NOTE: Tag(UNDEFINED, length, b"n" * length)}
+        )
+        return header + bytes(block.data[len(header) :]) + appendix
+
+    return with_note(size - len(with_note(0)))
+
+
+@pytest.mark.parametrize(
+    ("size", "left_out", "kept"),
+    [
+        (65400, "", (True, True, True)),
+        (65500, "the Software tag that names this program", (True, True, False)),
+        (65526, "the Software tag that names this program", (True, True, False)),
+        (65528, "the maker note, the thumbnail and the Software tag", (True, False, False)),
+    ],
+)
+def test_of_exif_that_fills_a_jpegs_segment_only_what_is_needed_is_left_out(
+    size: int, left_out: str, kept: tuple[bool, bool, bool]
+) -> None:
+    exif = exif_of_size(size)
+    assert len(exif) == size
+    pixels, _ = pixels_of(RGB)
+    file = io.BytesIO()
+    notes = write_photo(Photo(pixels, None, Encoding("JPEG"), Metadata(exif=exif)), file)
+    said = (f"JPEG holds at most 65527 bytes of EXIF: {left_out} is left out",)
+    assert notes == (said if left_out else ())
+    found = Image.open(file).getexif()
+    note = found.get_ifd(0x8769).get(MAKER_NOTE, b"")
+    assert (found.get(0x010F) == "NIKON", bool(note) and set(note) == set(b"n"), 0x0131 in found) == kept
+
+
+def test_exif_that_does_not_fit_even_without_a_maker_note_is_left_out_and_said() -> None:
+    header, appendix = Tags.parse(empty_exif()).with_tags({0x010F: Tag(ASCII, 70000, b"m" * 70000)})
+    pixels, _ = pixels_of(RGB)
+    metadata = Metadata(exif=header + empty_exif()[len(header) :] + appendix)
+    file = io.BytesIO()
+    assert write_photo(Photo(pixels, None, Encoding("JPEG"), metadata), file) == (
+        "JPEG holds at most 65527 bytes of EXIF: all of it is left out",
+    )
+    assert not Image.open(file).getexif()
 
 
 def test_colour_under_transparent_pixels_comes_from_the_visible_ones() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Collection
 
 from deblur_cli import __version__
 from deblur_cli.photo import _photoshop
@@ -74,8 +75,10 @@ def restored_xmp(xmp: bytes) -> bytes:
     return _XMP_THUMBNAILS.sub(b"", xmp)
 
 
-def restored_exif(exif: bytes | None, height: int, width: int, dpi: tuple[float, float] | None) -> bytes:
-    """The block of a restored photo of this size; a minimal one if there was none.
+def restored_exif(
+    exif: bytes | None, height: int, width: int, dpi: tuple[float, float] | None, most: int
+) -> tuple[bytes | None, str]:
+    """The block of a restored photo of this size, of at most so many bytes, a minimal one if there was none; and what was left out to make it fit, in words.
 
     The thumbnail goes, Software names us, a resolution is added if there is none. A maker note does not move.
     """
@@ -89,7 +92,18 @@ def restored_exif(exif: bytes | None, height: int, width: int, dpi: tuple[float,
     if dpi and not dpi_of_ifd(tags, ifd):
         changes |= resolution_tags(tags, dpi)
     header, appendix = tags.with_tags(changes)
-    return header + bytes(tags.data[len(header) :]) + appendix
+    whole = header + bytes(tags.data[len(header) :]) + appendix
+    if len(whole) <= most:
+        return whole, ""
+    in_place = tags.without_successor()
+    if len(in_place) <= most:
+        return in_place, "the Software tag that names this program"
+    packed = _packed(tags, without=(tt.MAKER_NOTE,))
+    return (
+        (packed, "the maker note, the thumbnail and the Software tag")
+        if len(packed) <= most
+        else (None, "all of it")
+    )
 
 
 def _overwritten(tags: Tags, offset: int, values: dict[int, int]) -> bytes:
@@ -147,14 +161,20 @@ def metadata_of_tiff(tags: Tags, *, whole: bool = True) -> Metadata:
 
 def _exif_of_tiff(tags: Tags, whole: bool) -> bytes | None:
     """The EXIF block that a TIFF file is: its tags less those about pixels and those that `Metadata` has."""
-    first, exif, gps, interoperability = contents(tags)
+    first, exif, gps, _ = contents(tags)
     elsewhere = tt.LAYOUT | tt.ABOUT_OTHER_PIXELS | {tt.XMP, tt.IPTC, tt.PHOTOSHOP, tt.ICC}
     elsewhere |= {tt.X_RESOLUTION, tt.Y_RESOLUTION, tt.RESOLUTION_UNIT}
     if not whole and tt.IMAGE_DESCRIPTION in first and _ON_PAGES.match(first[tt.IMAGE_DESCRIPTION].value):
         elsewhere |= {tt.IMAGE_DESCRIPTION, *tt.IMAGEJ}
-    first = {tag: value for tag, value in first.items() if tag not in elsewhere}
-    if not first and not exif and not gps:
-        return None
+    return _packed(tags, without=elsewhere) if set(first) - elsewhere or exif or gps else None
+
+
+def _packed(tags: Tags, without: Collection[int]) -> bytes:
+    """A block of the same contents, less these tags, that holds nothing else."""
+    without = {*without, tt.EXIF_IFD, tt.GPS_IFD, tt.INTEROPERABILITY_IFD}  # which point to where these were
+    first, exif, gps, interoperability = (
+        {tag: value for tag, value in ifd.items() if tag not in without} for ifd in contents(tags)
+    )
     block = Tags.parse(tt.empty_exif(tags.order))
     header, appendix = block.with_tags(dict(first), exif, gps, interoperability)
     return header + bytes(block.data[len(header) :]) + appendix

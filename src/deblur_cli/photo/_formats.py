@@ -20,6 +20,7 @@ class Format:
     depths: the sample types it is written with.
     metadata: the kinds of metadata it is written with.
     max_side: the largest height or width it can be written with.
+    max_exif: bytes of the largest EXIF block it can be written with.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Format:
     alpha: bool = True
     metadata: tuple[str, ...] = ()
     max_side: int = 2**31 - 1
+    max_exif: int = 2**31 - 1
 
 
 def _format(
@@ -48,7 +50,13 @@ FORMATS = {
     entry.name: entry
     for entry in (
         _format(
-            "JPEG", ".jpg .jpeg .jpe .jfif", rb"\xff\xd8\xff", " ".join(KINDS), alpha=False, max_side=65500
+            "JPEG",
+            ".jpg .jpeg .jpe .jfif",
+            rb"\xff\xd8\xff",
+            " ".join(KINDS),
+            alpha=False,
+            max_side=65500,
+            max_exif=65527,
         ),
         _format("PNG", ".png .apng", rb"\x89PNG\r\n\x1a\n", " ".join(KINDS), depths=_DEEP),
         _format("WebP", ".webp", rb"RIFF....WEBP", "ICC EXIF XMP DPI", gray=False, max_side=16383),

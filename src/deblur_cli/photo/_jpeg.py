@@ -115,8 +115,9 @@ def encode_jpeg(
 
 def _segments(metadata: Metadata, notes: list[str]) -> bytes:
     segments: list[tuple[str, bytes]] = []
+    if metadata.exif:
+        segments.append(("APP1", _EXIF + metadata.exif))
     for kind, name, head, body in (
-        ("EXIF", "APP1", _EXIF, metadata.exif),
         ("XMP", "APP1", _XMP, metadata.xmp),
         ("comment", "COM", b"", metadata.comment),
     ):

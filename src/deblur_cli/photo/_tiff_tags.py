@@ -20,6 +20,7 @@ XMP, IPTC, PHOTOSHOP, ICC = 0x02BC, 0x83BB, 0x8649, 0x8773
 SUB_IFDS = 0x014A
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 PIXEL_X_DIMENSION, PIXEL_Y_DIMENSION = 0xA002, 0xA003
+MAKER_NOTE = 0x927C
 THUMBNAIL_OFFSET, THUMBNAIL_LENGTH = 0x0201, 0x0202
 _PLACES = (0x0111, 0x0117), (0x0144, 0x0145), (THUMBNAIL_OFFSET, THUMBNAIL_LENGTH)
 """Offsets and lengths of strips, of tiles, and of a JPEG."""
@@ -183,9 +184,17 @@ class Tags:
 
     def successor(self, offset: int) -> int:
         """Where the IFD after the one at `offset` begins; 0 if that is the last."""
+        return self._number("Q" if self.big else "I", self._successor_at(offset))
+
+    def without_successor(self) -> bytes:
+        """The data, in which nothing follows the first IFD."""
+        at, size = self._successor_at(self.first), 8 if self.big else 4
+        return bytes(self.data[:at]) + bytes(size) + bytes(self.data[at + size :])
+
+    def _successor_at(self, offset: int) -> int:
         if self.big:
-            return self._number("Q", offset + 8 + 20 * self._number("Q", offset))
-        return self._number("I", offset + 2 + 12 * self._number("H", offset))
+            return offset + 8 + 20 * self._number("Q", offset)
+        return offset + 2 + 12 * self._number("H", offset)
 
     def following(self, offset: int) -> Ifd:
         """The IFD after the one at `offset`; empty if there is none or it is damaged."""

@@ -170,10 +170,13 @@ def _metadata(photo: Photo, entry: Format, samples: Samples, strip: bool) -> tup
     if further and not same_format:
         notes.append(f"only {photo.encoding.format} can hold its {', '.join(sorted(further))}: left out")
     height, width = samples.shape[:2]
+    exif, too_much = restored_exif(kept.exif, height, width, kept.dpi, entry.max_exif)
+    if too_much:
+        notes.append(f"{entry.name} holds at most {entry.max_exif} bytes of EXIF: {too_much} is left out")
     metadata = replace(
         kept,
         icc=icc,
-        exif=restored_exif(kept.exif, height, width, kept.dpi),
+        exif=exif,
         xmp=kept.xmp and restored_xmp(kept.xmp),
         photoshop=kept.photoshop and without(kept.photoshop),
         native=native,
