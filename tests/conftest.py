@@ -25,6 +25,17 @@ def own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos are read and written in the process of the test, unless it is marked `isolated`: starting others takes half a second each time."""
+    if "isolated" not in request.keywords:
+        monkeypatch.setattr("deblur_cli.isolated.Isolated.start", lambda self: None)
+        monkeypatch.setattr(
+            "deblur_cli.isolated.Isolated.call",
+            lambda self, function, *arguments, **about: function(*arguments),
+        )
+
+
 TINY = RestormerConfig(
     dim=6, num_blocks=(1, 2, 1, 1), num_refinement_blocks=1, heads=(1, 2, 3, 4), ffn_expansion_factor=1.9
 )

@@ -1,7 +1,7 @@
 """`deblur batch` with an engine that changes nothing, and needs no torch: python tests/identity_batch.py ARGUMENTS.
 
 DEBLUR_TEST_PAUSE_S makes each photo take that long, and DEBLUR_TEST_STUBBORN as long again after an interrupt; with
-DEBLUR_TEST_NO_WEIGHTS there are no weights; a photo of KILLER pixels kills its process.
+DEBLUR_TEST_NO_WEIGHTS there are no weights; DEBLUR_TEST_BEGUN is a file that is made when a photo is at hand; a photo of KILLER pixels kills its process.
 """
 
 import os
@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from deblur_cli.batch import Process, Progress
 from deblur_cli.cli import _batch, main
@@ -32,6 +33,8 @@ class Unchanged:
 
 def identity(photo: Photo, progress: Progress) -> Unchanged:
     progress(0, 1)
+    if begun := os.environ.get("DEBLUR_TEST_BEGUN"):
+        Path(begun).touch()
     if photo.pixels.shape == KILLER:
         os.kill(os.getpid(), signal.SIGKILL)
     pause_s = float(os.environ.get("DEBLUR_TEST_PAUSE_S", "0"))

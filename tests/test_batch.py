@@ -37,7 +37,7 @@ def invert(photo: Photo, progress: Progress) -> Inverted:
 
 def run(jobs: list[Job], process: Process = invert) -> list[Event]:
     events: list[Event] = []
-    run_jobs(jobs, process, events.append)
+    run_jobs(jobs, lambda: process, events.append)
     return events
 
 
@@ -181,7 +181,7 @@ def test_a_full_disk_ends_the_run(code: int, tmp_path: Path, monkeypatch: pytest
     jobs = [Job(save(tmp_path / f"{n}.png"), tmp_path / f"{n}_.png") for n in range(9)]
     events: list[Event] = []
     with pytest.raises(DiskFullError, match=r"0_.png: full\nFree some space"):
-        run_jobs(jobs, invert, events.append)
+        run_jobs(jobs, lambda: invert, events.append)
     assert not any(isinstance(event, Failed | Finished) for event in events)
 
 
@@ -204,7 +204,7 @@ def test_a_full_disk_is_no_failure_of_the_next_photo(tmp_path: Path, monkeypatch
     jobs = [Job(save(tmp_path / f"{n}.png", n), tmp_path / f"{n}_.png") for n in (10, 20)]
     events: list[Event] = []
     with pytest.raises(DiskFullError, match=r"10_.png: full"):
-        run_jobs(jobs, work, events.append)
+        run_jobs(jobs, lambda: work, events.append)
     assert not any(isinstance(event, Failed | Finished) for event in events)
 
 
@@ -223,5 +223,5 @@ def test_the_next_photo_is_read_and_the_last_written_meanwhile_and_no_more(tmp_p
         return invert(photo, progress)
 
     seen: list[int] = []
-    run_jobs(deal(), look, lambda event: None)
+    run_jobs(deal(), lambda: look, lambda event: None)
     assert seen == [2, 3, 4, 5, 6, 6]

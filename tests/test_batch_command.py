@@ -19,6 +19,8 @@ from PIL import Image
 import identity_batch
 from deblur_cli.cli import _batch, main
 from deblur_cli.cli._options import Options
+from deblur_cli.isolated import Isolated, death_of
+from deblur_cli.jobs import Job
 from deblur_cli.registry import find_weights
 
 SCRIPT = [sys.executable, str(Path(__file__).with_name("identity_batch.py")), "batch"]
@@ -436,9 +438,11 @@ def test_an_interrupt_leaves_the_photo_at_hand_and_nothing_else(
 
 def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     photo(tmp_path / "in/a.png")
-    process = start("in", "-o", "out", cwd=tmp_path, pause_s=60, DEBLUR_TEST_STUBBORN="1")
-    wait_for((tmp_path / "out/.deblur-journal.jsonl").exists)
-    time.sleep(0.5)
+    begun = tmp_path / "begun"
+    process = start(
+        "in", "-o", "out", cwd=tmp_path, pause_s=60, DEBLUR_TEST_STUBBORN="1", DEBLUR_TEST_BEGUN=str(begun)
+    )
+    wait_for(begun.exists)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None
@@ -456,10 +460,44 @@ def test_workers_do_the_same_and_survive_one_that_is_killed(tmp_path: Path) -> N
     process = start("in", "-o", "out", "--workers", "2", cwd=tmp_path)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "in/4.png: the process that worked on it was killed by signal 9" in err
+    assert "in/4.png: the process that worked on it was killed (SIGKILL)" in err
     assert "--tile" in err
     assert "9 photos restored (9 barely changed), 1 failed" in err
     assert names(tmp_path / "out") == [f"{number}.png" for number in range(10) if number != 4]
+
+
+def test_what_crashed_is_not_tried_again_unless_asked_or_changed(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def call(
+        self: Isolated, function: Callable[..., object], job: Job, *arguments: object, **about: str
+    ) -> object:
+        if job.name == "in/2.png" and len(tried) < 3:
+            tried.append(job.name)
+            raise death_of(job.name, "read", -signal.SIGSEGV)
+        return function(job, *arguments)
+
+    monkeypatch.setattr(Isolated, "call", call)
+    for number in range(4):
+        photo(f"in/{number}.png", number)
+    first = batch("in", "-o", "out")
+    assert (first.code, tried) == (1, ["in/2.png"])
+    assert "in/2.png: the process that read it crashed (SIGSEGV)" in first.err
+    again = batch("in", "-o", "out")
+    assert (again.code, tried) == (1, ["in/2.png"])
+    assert "in/2.png: has crashed a library before, and is not tried again" in again.err
+    assert "To try it: --retry-failed" in again.err
+    assert "0 photos restored, 3 done before, 1 failed" in again.err
+    assert batch("in", "-o", "out", "--retry-failed").code == 1
+    assert len(tried) == 2
+    photo("in/2.png", 77)
+    assert batch("in", "-o", "out").code == 1
+    assert len(tried) == 3
+    assert batch("in", "-o", "out", "--retry-failed").code == 0
+    assert batch("in", "-o", "out").code == 0
+    assert names(Path("out")) == [f"{number}.png" for number in range(4)]
 
 
 def test_workers_die_with_the_process_they_work_for(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is done, on disk: `.deblur-journal.jsonl`, to which a batch appends one line for each finished photo.
+"""What is done, on disk: `.deblur-journal.jsonl`, to which a batch appends one line for each finished photo, and for each that crashed.
 
 docs/batch.md describes the lines. The file is never rewritten: of two lines on one target the later one holds, and
 a last line that a crash cut short is cut off. Paths are relative to the journal's folder, so that the whole
@@ -59,6 +59,7 @@ class Journal:
         self._entries: dict[str, Entry] = {}
         self._claims: set[str] = set()
         self._claims_of_others: set[str] = set()
+        self._crashes: dict[str, Stamp] = {}
         self._last_made_with: Mapping[str, Any] = {}
         self._relative: dict[str, str] = {}
         self._files: list[BinaryIO] = []
@@ -136,6 +137,15 @@ class Journal:
         entry = Entry(self._name(source), *stamp, name, target.stat().st_size, made_with)
         self._append(asdict(entry))
 
+    def crashed(self, source: Path, stamp: Stamp) -> bool:
+        """Whether this input, as it is now, has ended a process that worked on it."""
+        return self._crashes.get(self._name(source)) == stamp
+
+    def add_crash(self, source: Path, stamp: Stamp) -> None:
+        """Say that it has."""
+        size, mtime_ns = stamp
+        self._append({"crashed": self._name(source), "size": size, "mtime_ns": mtime_ns})
+
     def sync(self) -> None:
         """Make all lines so far outlast a power cut."""
         with self._mutex:
@@ -161,6 +171,8 @@ class Journal:
             values = json.loads(line)
             if "claims" in values:
                 self._claims.update(values["claims"])
+            elif "crashed" in values:
+                self._crashes[values["crashed"]] = values["size"], values["mtime_ns"]
             else:
                 if values["made_with"] == self._last_made_with:
                     values["made_with"] = (
@@ -169,6 +181,7 @@ class Journal:
                 entry = Entry(**values)
                 self._entries[entry.target] = entry
                 self._claims.discard(entry.target)
+                self._crashes.pop(entry.source, None)
                 self._last_made_with = entry.made_with
         except (ValueError, TypeError, KeyError):
             pass

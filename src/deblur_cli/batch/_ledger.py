@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Self
 
 from deblur_cli.batch._loop import disk_full, is_full
 from deblur_cli.errors import PhotoError
-from deblur_cli.events import Finished
+from deblur_cli.events import Event, Failed, Finished
+from deblur_cli.isolated import CrashError
 from deblur_cli.jobs import Job, Plan
 from deblur_cli.journal import Journal, stamp_of
 from deblur_cli.photo import sweep_temporaries
@@ -62,11 +63,16 @@ class Ledger:
     def __exit__(self, *exception: object) -> None:
         self._open.close()
 
-    def sort_out(self, plan: Plan, *, overwrite: bool) -> Todo:
-        """Which jobs of a plan are done, which are to be done and why, and which may not be."""
+    def sort_out(self, plan: Plan, *, overwrite: bool, retry_failed: bool = False) -> Todo:
+        """Which jobs of a plan are done, which are to be done and why, and which may not be.
+
+        Without retry_failed, photos that have crashed the program before and have not changed since are not tried again.
+        """
+        verdict: str | PhotoError | None
         jobs, done, refused = dict[Job, str](), list[Job](), list(plan.refused)
         for job in plan.jobs:
-            verdict = "overwritten, as asked" if overwrite else self._verdict(job)
+            verdict = None if retry_failed else self._crash(job)
+            verdict = verdict or ("overwritten, as asked" if overwrite else self._verdict(job))
             if isinstance(verdict, PhotoError):
                 refused.append((job, verdict))
             elif verdict is None:
@@ -84,10 +90,19 @@ class Ledger:
                     journal.claim(job.target for job in ahead if job.base == base and job.target is not None)
             yield from ahead
 
-    def record(self, event: Finished) -> None:
-        """Write a finished photo into its journal."""
+    def record(self, event: Event) -> None:
+        """Write a finished photo, or one that has crashed, into its journal."""
         job = event.job
-        if job.base is None or job.source is None or job.target is None or event.stamp is None:
+        if isinstance(event, Failed) and isinstance(event.error, CrashError) and job.base and job.source:
+            with suppress(FileNotFoundError):
+                self._journals[job.base].add_crash(job.source, stamp_of(job.source))
+        if (
+            not isinstance(event, Finished)
+            or job.base is None
+            or job.source is None
+            or job.target is None
+            or event.stamp is None
+        ):
             return
         journal = self._journals[job.base]
         try:
@@ -95,6 +110,23 @@ class Ledger:
                 journal.add(job.source, event.stamp, job.target, self._made_with)
         except FileNotFoundError:
             pass  # somebody has taken the result away already: it will be made again
+
+    def _crash(self, job: Job) -> PhotoError | None:
+        """What to say of a photo that has crashed the program and has not changed since."""
+        if job.base is None or job.source is None:
+            return None
+        try:
+            crashed = self._journals[job.base].crashed(job.source, stamp_of(job.source))
+        except OSError:
+            return None
+        return (
+            PhotoError(
+                f"{job.name}: has crashed a library before, and is not tried again",
+                hint="To try it: --retry-failed",
+            )
+            if crashed
+            else None
+        )
 
     def _verdict(self, job: Job) -> str | PhotoError | None:
         """Why a job is to be done; None if it is done; PhotoError if its target is not ours to replace."""

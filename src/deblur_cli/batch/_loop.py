@@ -1,4 +1,4 @@
-"""The loop of one process: while a photo is restored, the next one is read and the last one written."""
+"""The loop of one process: while a photo is restored, the next one is read and the last one written, each in a process that may crash."""
 
 import errno
 import io
@@ -13,9 +13,10 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 
 from deblur_cli.errors import DeblurError, PhotoError
 from deblur_cli.events import Event, Failed, Finished, Preview, Progressed, Started
+from deblur_cli.isolated import Isolated
 from deblur_cli.jobs import Job
 from deblur_cli.journal import Stamp, stamp_of
-from deblur_cli.photo import Photo, preview_of, read_photo, write_photo
+from deblur_cli.photo import Photo, preview_of, read_photo, sweep_temporaries, write_photo
 
 T = TypeVar("T")
 
@@ -60,13 +61,13 @@ class _Read:
 
 def run_jobs(
     jobs: Iterable[Job],
-    process: Process,
+    make_process: Callable[[], Process],
     emit: Emit,
     *,
     files: FileOptions = DEFAULT_FILES,
     wants_preview: Callable[[Job], bool] | None = None,
 ) -> None:
-    """Do each job and emit what happens; a photo that fails never stops the rest.
+    """Do each job by what `make_process` makes, and emit what happens; a photo that fails never stops the rest.
 
     Errors that are not about one photo (options, weights, a full disk) are raised: they would fail every other photo
     too. On the way out, interrupted or not, a photo that is being written is finished, and the one at hand is left.
@@ -79,30 +80,43 @@ def run_jobs(
         with one_at_a_time:
             emit(event)
 
+    decoder = Isolated()
+
+    def read(job: Job) -> _Read | PhotoError:
+        data = sys.stdin.buffer.read() if job.source is None else None
+        try:
+            return decoder.call(_read, job, files, data, photo=job.name)
+        except PhotoError as death:
+            return death
+
     def read_next() -> tuple[Job, _Read | PhotoError | None] | None:
         job = next(waiting, None)
         # Standard input may keep us waiting for ever, which only the main thread can be interrupted in.
-        return None if job is None else (job, None if job.source is None else _read(job, files))
+        return None if job is None else (job, None if job.source is None else read(job))
 
     reader = ThreadPoolExecutor(1)
     try:
         with _Writer(tell, files) as writer:
+            decoder.start()
             reading = reader.submit(read_next)
+            process = make_process()
             while (job_and_photo := writer.meanwhile(reading)) is not None:
                 reading = reader.submit(read_next)
-                _restore(*job_and_photo, process, writer, tell, files, wants_preview)
+                job, photo = job_and_photo
                 del job_and_photo
+                _restore(job, photo or read, process, writer, tell, wants_preview)
+                del photo
     finally:
         reader.shutdown(wait=False, cancel_futures=True)  # it may wait for a job that never comes
+        decoder.kill()
 
 
 def _restore(
     job: Job,
-    read: _Read | PhotoError | None,
+    read: "_Read | PhotoError | Callable[[Job], _Read | PhotoError]",
     process: Process,
     writer: "_Writer",
     emit: Emit,
-    files: FileOptions,
     wants_preview: Callable[[Job], bool] | None,
 ) -> None:
     def progress(done: float, tiles: int) -> None:
@@ -111,7 +125,8 @@ def _restore(
 
     started = time.monotonic()
     emit(Started(job))
-    read = read or _read(job, files)
+    if callable(read):
+        read = read(job)
     if isinstance(read, PhotoError):
         emit(Failed(job, read))
         return
@@ -146,6 +161,7 @@ class _Writer:
         self._emit = emit
         self._files = files
         self._pool = ThreadPoolExecutor(1)
+        self._encoder = Isolated()
         self._writing: Future[None] | None = None
 
     def __enter__(self) -> "_Writer":
@@ -153,6 +169,7 @@ class _Writer:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._pool.shutdown()
+        self._encoder.close()
         if error is None:
             self.raise_failure()
 
@@ -178,12 +195,15 @@ class _Writer:
     def _write(self, photo: _Unwritten) -> None:
         job, written = photo.job, photo.restored.photo
         try:
-            notes = _write(job, written, self._files)
-        except Exception as error:
-            explained = _explained(job, error)
-            if isinstance(explained, DiskFullError):
-                raise explained from error
-            self._emit(Failed(job, explained))
+            notes, data = self._encoder.call(_write, job, written, self._files, photo=job.name, doing="wrote")
+            if job.target is None:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+        except DiskFullError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever a photo provokes, the others go on
+            sweep_temporaries([job.target] if job.target else [])  # of a process that has died
+            self._emit(Failed(job, _explained(job, error)))
         else:
             self._emit(
                 Finished(
@@ -198,11 +218,11 @@ class _Writer:
             )
 
 
-def _read(job: Job, files: FileOptions) -> _Read | PhotoError:
+def _read(job: Job, files: FileOptions, data: bytes | None) -> _Read | PhotoError:
+    """data: what came on standard input, for a job without a source."""
     try:
         if job.source is None:
-            data = io.BytesIO(sys.stdin.buffer.read())
-            return _Read(read_photo(data, max_megapixels=files.max_megapixels), None)
+            return _Read(read_photo(io.BytesIO(data or b""), max_megapixels=files.max_megapixels), None)
         before = _stamp(job.source)
         photo = read_photo(job.source, max_megapixels=files.max_megapixels)
         if before is None or _stamp(job.source) != before:
@@ -223,26 +243,37 @@ def _stamp(path: Path) -> Stamp | None:
         return None
 
 
-def _write(job: Job, photo: Photo, files: FileOptions) -> tuple[str, ...]:
-    target: Path | BinaryIO = sys.stdout.buffer if job.target is None else job.target
-    if job.target is not None:
-        try:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PhotoError(
-                f"{job.target.parent}: the folder cannot be made: {error.strerror}",
-                hint="Choose another -o.",
-            ) from error
-    notes = write_photo(
-        photo,
-        target,
-        quality=files.quality,
-        strip_metadata=files.strip_metadata,
-        overwrite=files.overwrite,
-    )
-    if job.target is None:
-        sys.stdout.buffer.flush()
-    return notes
+def _write(job: Job, photo: Photo, files: FileOptions) -> tuple[tuple[str, ...], bytes]:
+    """Notes, and the file if it is for standard output. Whatever goes wrong is raised as a DeblurError."""
+    data = io.BytesIO()
+    target: Path | BinaryIO = data if job.target is None else job.target
+    try:
+        if job.target is not None:
+            _make_folder(job.target.parent)
+        notes = write_photo(
+            photo,
+            target,
+            quality=files.quality,
+            strip_metadata=files.strip_metadata,
+            overwrite=files.overwrite,
+        )
+    except Exception as error:
+        explained = _explained(job, error)
+        if explained is error:
+            raise
+        raise explained from error
+    return notes, data.getvalue()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_full(error):
+            raise
+        raise PhotoError(
+            f"{folder}: the folder cannot be made: {error.strerror}", hint="Choose another -o."
+        ) from error
 
 
 def _explained(job: Job, error: Exception) -> PhotoError:

@@ -17,8 +17,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from deblur_cli.batch._loop import DEFAULT_FILES, Emit, FileOptions, Process, run_jobs
-from deblur_cli.errors import DeblurError, PhotoError
+from deblur_cli.errors import DeblurError
 from deblur_cli.events import Event, Failed, Finished, Progressed, Started
+from deblur_cli.isolated import death_of
 from deblur_cli.jobs import Job
 from deblur_cli.photo import sweep_temporaries
 
@@ -78,7 +79,7 @@ class _Worker:
         context = get_context("spawn")  # a forked process could not use CUDA
         self.make_process = make_process
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, make_process, files), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, make_process, files))
         self.process.start()
         theirs.close()
         self.at_hand: list[Job] = []
@@ -124,17 +125,7 @@ def _bury(worker: _Worker, suspects: deque[Job], emit: Emit) -> None:
         return
     for job in worker.at_hand:
         emit(Started(job))  # which it may not have come to say
-        code = worker.process.exitcode or 0
-        end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        emit(
-            Failed(
-                job,
-                PhotoError(
-                    f"{job.name}: the process that worked on it {end}",
-                    hint="Mostly memory has run out: try a smaller --tile, such as 256, or fewer --workers.",
-                ),
-            )
-        )
+        emit(Failed(job, death_of(job.name, "worked on", worker.process.exitcode or 0)))
 
 
 def _stop(workers: Sequence[_Worker], emit: Emit) -> None:
@@ -207,7 +198,7 @@ def _serve(connection: "Connection[Any, Any]", make_process: MakeProcess, files:
             yield job
 
     try:
-        run_jobs(dealt(), make_process(), tell, files=files, wants_preview=shown.__contains__)
+        run_jobs(dealt(), make_process, tell, files=files, wants_preview=shown.__contains__)
     except DeblurError as error:
         connection.send(error)
     except (BrokenPipeError, SystemExit):

@@ -79,6 +79,9 @@ def batch(
     max_megapixels: MaxMegapixels = 200,
     suffix: Suffix = "_sharp",
     overwrite: Overwrite = False,
+    retry_failed: Annotated[
+        bool, flag("--retry-failed", help="Try again the photos that have crashed the program before.")
+    ] = False,
     nul: Annotated[bool, flag("--null", "-0", help="The list on standard input is NUL-separated.")] = False,
     dry_run: Annotated[bool, flag("--dry-run", help="Only show what would be done.")] = False,
     shard: Annotated[
@@ -113,11 +116,10 @@ def batch(
     )
     ledger = Ledger(plan.jobs, made_with(options), str(share or "").replace("/", "-of-"))
     if dry_run:
-        _show(ledger.read().sort_out(plan, overwrite=overwrite), as_json=as_json)
+        _show(ledger.read().sort_out(plan, overwrite=overwrite, retry_failed=retry_failed), as_json=as_json)
     with ledger:
-        _work_off(
-            ledger.sort_out(plan, overwrite=overwrite), ledger, options, workers, report_file, as_json=as_json
-        )
+        todo = ledger.sort_out(plan, overwrite=overwrite, retry_failed=retry_failed)
+        _work_off(todo, ledger, options, workers, report_file, as_json=as_json)
 
 
 def check_report(path: Path) -> None:
@@ -143,7 +145,7 @@ def _work_off(
 ) -> NoReturn:
     """Do what is left, tell of it in all the ways that were asked for, and end with the run's exit code."""
     from deblur_cli.console import Console
-    from deblur_cli.events import Finished, Skipped
+    from deblur_cli.events import Skipped
     from deblur_cli.report import Page, Report, describe, describe_summary
 
     jobs = todo.plan.jobs
@@ -152,10 +154,6 @@ def _work_off(
     page = Page(report_file, len(jobs)) if report_file else None
     if page:
         page.write(report, "running")  # that it cannot be written is better known now
-
-    def record(event: "Event") -> None:
-        if isinstance(event, Finished):
-            ledger.record(event)
 
     def print_json(event: "Event") -> None:
         if as_json and (told := describe(event)):
@@ -169,7 +167,7 @@ def _work_off(
 
     for reason, count in todo.plan.passed_over.items():
         console.say(f"passed over: {count} ({reason})")
-    listeners: list[Emit] = [record, report.add, console.draw, print_json]
+    listeners: list[Emit] = [ledger.record, report.add, console.draw, print_json]
     if page:
         listeners.append(page.add)
     stopped = perform(work, todo.plan.refused, listeners, console)
@@ -198,8 +196,8 @@ def _run(
     devices = options.device.split(",")
     count = workers or len(devices)
     if count == 1:
-        process = load_process(options, console)
-        run_jobs(jobs, process, emit, files=files, wants_preview=wants_preview)
+        make_process = partial(load_process, options, console)
+        run_jobs(jobs, make_process, emit, files=files, wants_preview=wants_preview)
         return
     threads = max(1, (options.threads or os.cpu_count() or 1) // count)
     ours = replace(options, threads=threads, memory_share=len(devices) / max(count, len(devices)), quiet=True)

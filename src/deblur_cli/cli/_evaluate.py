@@ -64,16 +64,18 @@ def evaluate(
     from deblur_cli.api import Deblurrer
     from deblur_cli.console import Console
     from deblur_cli.evaluate import evaluate_photo
+    from deblur_cli.isolated import Isolated
     from deblur_cli.photo import read_photo
 
     console = Console(quiet=quiet)
     pairs = pair_photos(blurry, sharp, console)
+    decoder = Isolated()
     deblurrer = Deblurrer(weights, device, precision, parse_tile(tile), window, shake=shake)
     rows = []
     failed = 0
     for path, original in pairs:
         try:
-            photo, reference = read_photo(path), read_photo(original)
+            photo, reference = (decoder.call(read_photo, each, photo=str(each)) for each in (path, original))
             before = evaluate_photo(photo, reference, name=str(path), lpips=lpips)
             after = evaluate_photo(deblurrer.restore(photo).photo, reference, name=str(path), lpips=lpips)
         except PhotoError as error:

@@ -12,6 +12,7 @@ from deblur_cli.cli._options import flag
 from deblur_cli.errors import PhotoError
 
 if TYPE_CHECKING:
+    from deblur_cli.isolated import Isolated
     from deblur_cli.photo import PhotoInfo
 
 
@@ -25,14 +26,15 @@ def info(
 ) -> None:
     """Show what is in a photo: format, size, depth, colour profile, orientation, metadata, and camera shake."""
     from deblur_cli.console import Console
+    from deblur_cli.isolated import Isolated
 
-    console = Console()
+    console, decoder = Console(), Isolated()
     rows = []
     failed = False
     for name in photos:
         try:
-            found = _inspect(name)
-            shake = {} if no_shake else _shake_in(Path(name))
+            found = _inspect(name, decoder)
+            shake = {} if no_shake else _shake_in(name, decoder)
         except PhotoError as error:
             console.error(error)
             failed = True
@@ -59,7 +61,7 @@ def info(
     raise typer.Exit(1 if failed else 0)
 
 
-def _inspect(name: str) -> "PhotoInfo":
+def _inspect(name: str, decoder: "Isolated") -> "PhotoInfo":
     from deblur_cli.photo import inspect_photo
 
     if not name:  # which Path takes for the current folder
@@ -67,10 +69,10 @@ def _inspect(name: str) -> "PhotoInfo":
     path = Path(name)
     if path.exists() and not path.is_file():  # a pipe would keep us waiting
         raise PhotoError(f"{name}: is {'a folder' if path.is_dir() else 'no file'}")
-    return inspect_photo(path)
+    return decoder.call(inspect_photo, path, photo=name)
 
 
-def _shake_in(path: Path) -> dict[str, Any]:
+def _shake_in(name: str, decoder: "Isolated") -> dict[str, Any]:
     """The shake that is seen in a photo, by the keys of --json; PhotoError if its pixels cannot be read."""
     import torch
 
@@ -78,7 +80,7 @@ def _shake_in(path: Path) -> dict[str, Any]:
     from deblur_cli.restore import to_tensor
     from deblur_cli.shake import estimate
 
-    photo = read_photo(path)
+    photo = decoder.call(read_photo, Path(name), photo=name)
     light = tone_curve_of(photo).to_linear(to_tensor(photo.pixels, photo.peak)[0].numpy())
     seen = estimate(torch.from_numpy(light))
     if seen is None:

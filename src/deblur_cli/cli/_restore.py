@@ -128,7 +128,7 @@ def restore_all(
     def work(emit: "Emit") -> None:
         if plan.jobs:
             files = replace(file_options(options), overwrite=overwrite)
-            run_jobs(plan.jobs, load_process(options, console), emit, files=files)
+            run_jobs(plan.jobs, lambda: load_process(options, console), emit, files=files)
 
     def keep_kernel(event: "Event") -> None:
         if save_kernel and isinstance(event, Finished):
