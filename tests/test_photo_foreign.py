@@ -234,6 +234,16 @@ def test_deep_avif_is_read_whole() -> None:
     assert inspect_photo(io.BytesIO(data)).bits == 10
 
 
+@pytest.mark.parametrize("bits", [10, 12])
+def test_of_a_deep_avif_sequence_the_first_picture_is_read(bits: int) -> None:
+    levels = [level << bits - 10 for level in (300, 500, 700)]
+    frames = np.stack([np.full((24, 32, 3), level, np.uint16) for level in levels])
+    photo = read_photo(io.BytesIO(imagecodecs.avif_encode(frames, bitspersample=bits, level=95)))
+    assert photo.pixels.shape == (24, 32, 3)
+    np.testing.assert_allclose(photo.pixels, 300 / 1023 * 65535, atol=300)
+    assert photo.notes == ("only the first of 3 frames is restored: the others are left out",)
+
+
 @pytest.mark.parametrize(
     ("samples", "options", "kind"),
     [

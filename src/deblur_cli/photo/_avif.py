@@ -32,13 +32,20 @@ def open_avif(data: bytes) -> Opened:
         import imagecodecs
 
         top = (1 << bits) - 1
-        samples = imagecodecs.avif_decode(data, index=0).astype(np.uint32)
+        samples = imagecodecs.avif_decode(_as_still(data), index=0).astype(np.uint32)
+        samples = samples[..., : len(image.getbands())]  # of sequences it adds an alpha
         return ((samples * 65535 + top // 2) // top).astype(np.uint16)
 
     mode = {"L": "gray", "LA": "gray and alpha", "RGB": "RGB", "RGBA": "RGB and alpha"}[image.mode]
     metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"))
     encoding = Encoding("AVIF", lossless=False)
     return Opened(image.height, image.width, mode, bits, encoding, metadata, decode, notes=tuple(notes))
+
+
+def _as_still(data: bytes) -> bytes:
+    """The file as one that holds a still picture only, which every sequence does too: decoding sequences of more than 8 bits crashes imagecodecs 2026.3.6."""
+    size = int.from_bytes(data[:4], "big")
+    return data[:8] + data[8:size].replace(b"avis", b"avif").replace(b"msf1", b"mif1") + data[size:]
 
 
 def encode_avif(samples: Samples, metadata: Metadata, quality: int | None) -> bytes:
