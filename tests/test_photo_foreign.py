@@ -219,11 +219,27 @@ def test_exif_of_old_pngs_is_found() -> None:
     np.testing.assert_array_equal(photo.pixels, np.rot90(RGB, -1))
 
 
-@pytest.mark.parametrize(("primaries", "transfer", "noted"), [(1, 13, False), (12, 13, True), (9, 16, True)])
-def test_colours_that_only_numbers_describe_are_mentioned(primaries: int, transfer: int, noted: bool) -> None:
-    data = imagecodecs.avif_encode(RGB, primaries=primaries, transfer=transfer)
-    expected = (f"its colours are of the kind CICP {primaries}/{transfer}, which the result does not say",)
-    assert read_photo(io.BytesIO(data)).notes == (expected if noted else ())
+@pytest.mark.parametrize(("primaries", "transfer", "matrix"), [(1, 13, 6), (12, 13, 1), (9, 16, 9)])
+def test_colours_told_by_numbers_come_back(primaries: int, transfer: int, matrix: int) -> None:
+    data = imagecodecs.avif_encode(RGB, primaries=primaries, transfer=transfer, matrix=matrix)
+    photo = read_photo(io.BytesIO(data))
+    assert photo.metadata.cicp == (primaries, transfer, matrix)
+    assert photo.notes == ()
+    for name in ("AVIF", "PNG"):
+        file = io.BytesIO()
+        assert write_photo(photo, file, format=name) == ()
+        file.seek(0)
+        back = read_photo(file).metadata
+        assert back.cicp is not None
+        assert back.cicp[:2] == (primaries, transfer)
+        assert back.icc is None
+    file = io.BytesIO()
+    notes = write_photo(photo, file, format="JPEG")
+    file.seek(0)
+    icc = read_photo(file).metadata.icc
+    assert (icc is None) == ((primaries, transfer) == (1, 13))
+    hdr = "its PQ colours are told by a profile, which not every program shows as HDR"
+    assert notes == ((hdr,) if transfer == 16 else ())
 
 
 def test_deep_avif_is_read_whole() -> None:

@@ -1,14 +1,17 @@
-"""AVIF: Pillow for the header and for writing, imagecodecs for pixels of more than 8 bits."""
+"""AVIF: Pillow for the header, imagecodecs for pixels of more than 8 bits and for writing, metadata put in here."""
 
 import io
 
 import numpy as np
 
-from deblur_cli.photo._boxes import check_boxes, note_on_colours
+from deblur_cli.photo._boxes import box, check_boxes, colours_in, with_items
+from deblur_cli.photo._cicp import SRGB, Cicp
 from deblur_cli.photo._exif import without_orientation
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
 DEFAULT_QUALITY = 92
+SPEED = 9
+"""Of libavif's 0 to 10: 12 megapixels in 2 to 5 s on a core, where 6 takes 20 to 40 for 7 % fewer bytes."""
 _HIGH_BIT_DEPTH, _TWELVE_BITS = 0x40, 0x20
 
 
@@ -19,7 +22,7 @@ def open_avif(data: bytes) -> Opened:
     check_boxes(data)
     image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
     exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0") or None
-    notes = [] if image.info.get("icc_profile") else [*note_on_colours(data)]
+    notes = []
     if image.n_frames > 1:
         notes.append(f"only the first of {image.n_frames} frames is restored: the others are left out")
     config = data.find(b"av1C")
@@ -33,12 +36,13 @@ def open_avif(data: bytes) -> Opened:
 
         top = (1 << bits) - 1
         samples = imagecodecs.avif_decode(_as_still(data), index=0).astype(np.uint32)
-        samples = samples[..., : len(image.getbands())]  # of sequences it adds an alpha
+        if samples.ndim == 3:
+            samples = samples[..., : len(image.getbands())]  # of sequences it adds an alpha
         return ((samples * 65535 + top // 2) // top).astype(np.uint16)
 
     mode = {"L": "gray", "LA": "gray and alpha", "RGB": "RGB", "RGBA": "RGB and alpha"}[image.mode]
-    metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"))
-    encoding = Encoding("AVIF", lossless=False)
+    metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"), cicp=colours_in(data))
+    encoding = Encoding("AVIF", lossless=False, bits=bits)
     return Opened(image.height, image.width, mode, bits, encoding, metadata, decode, notes=tuple(notes))
 
 
@@ -48,20 +52,26 @@ def _as_still(data: bytes) -> bytes:
     return data[:8] + data[8:size].replace(b"avis", b"avif").replace(b"msf1", b"mif1") + data[size:]
 
 
-def encode_avif(samples: Samples, metadata: Metadata, quality: int | None) -> bytes:
-    """An AVIF file of uint8 samples; alpha is lossless."""
-    from PIL import Image
+def encode_avif(samples: Samples, encoding: Encoding, metadata: Metadata, quality: int | None) -> bytes:
+    """An AVIF file of uint8 or uint16 samples, the latter of 12 bits, or 10 if the input had them; alpha is lossless."""
+    import imagecodecs
 
-    gray = samples.shape[2] < 3
-    file = io.BytesIO()
-    Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else samples).save(
-        file,
-        "AVIF",
-        quality=quality or DEFAULT_QUALITY,
-        subsampling="4:0:0" if gray else "4:4:4",
-        advanced={"alpha:lossless": "1"},
-        icc_profile=metadata.icc,
-        exif=metadata.exif and without_orientation(metadata.exif),
-        xmp=metadata.xmp,
+    bits = 8
+    if samples.dtype == np.uint16:
+        bits = 10 if encoding.bits == 10 else 12
+        top = (1 << bits) - 1
+        samples = ((samples.astype(np.uint32) * top + 32767) // 65535).astype(np.uint16)
+    colours = metadata.cicp or (Cicp(2, 2, 6) if metadata.icc else SRGB)
+    data = imagecodecs.avif_encode(
+        samples,
+        level=quality or DEFAULT_QUALITY,
+        speed=SPEED,
+        bitspersample=bits,
+        pixelformat="400" if samples.shape[2] < 3 else "444",
+        primaries=colours.primaries,
+        transfer=colours.transfer,
+        matrix=colours.ycbcr,
     )
-    return file.getvalue()
+    exif = metadata.exif and without_orientation(metadata.exif)
+    profile = [box(b"colr", b"prof" + metadata.icc)] if metadata.icc else []
+    return with_items(bytes(data), profile, exif, metadata.xmp)

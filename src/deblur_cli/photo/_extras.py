@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from deblur_cli.photo import _tiff_tags as tt
-from deblur_cli.photo._boxes import check_boxes, note_on_colours
+from deblur_cli.photo._boxes import check_boxes, colours_in
 from deblur_cli.photo._errors import CutShortError, extra
 from deblur_cli.photo._exif import metadata_of_tiff
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
@@ -20,11 +20,11 @@ def open_heic(data: bytes) -> Opened:
     check_boxes(data)
     file = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     image = file[file.primary_index]
-    notes = [] if image.info.get("icc_profile") else [*note_on_colours(data)]
+    notes = []
     if len(file) > 1:
         notes.append(f"only the main one of {len(file)} pictures is restored: the others are left out")
     exif = (image.info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
-    metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"))
+    metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"), cicp=colours_in(data))
     kind, _, deep = image.mode.partition(";")
     mode = {
         "L": "gray",

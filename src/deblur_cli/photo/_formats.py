@@ -6,8 +6,9 @@ from pathlib import Path
 
 from deblur_cli.errors import UsageError
 
-KINDS = ("ICC", "EXIF", "XMP", "IPTC", "comment", "DPI")
+KINDS = ("ICC", "CICP", "EXIF", "XMP", "IPTC", "comment", "DPI")
 """Of metadata, as docs/formats.md names them."""
+_USUAL = "ICC EXIF XMP IPTC comment DPI"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ FORMATS = {
             "JPEG",
             ".jpg .jpeg .jpe .jfif",
             rb"\xff\xd8\xff",
-            " ".join(KINDS),
+            _USUAL,
             alpha=False,
             max_side=65500,
             max_exif=65527,
@@ -64,10 +65,11 @@ FORMATS = {
             "AVIF",
             ".avif",
             rb"....ftyp(avi[fs]|(mif1|msf1|miaf).{4}(.{4})*?avi[fs])",
-            "ICC EXIF XMP DPI",
+            "ICC CICP EXIF XMP DPI",
+            depths=_DEEP,
             max_side=65535,
         ),
-        _format("TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", " ".join(KINDS), depths=_ALL),
+        _format("TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", _USUAL, depths=_ALL),
         _format("BMP", ".bmp .dib", rb"BM", "ICC DPI"),
         _format("PPM", ".ppm .pgm .pbm .pnm", rb"P[1-6][\s#]", "comment", depths=_DEEP, alpha=False),
         _format("GIF", ".gif", rb"GIF8[79]a", "comment", max_side=65535),

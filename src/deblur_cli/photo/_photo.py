@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deblur_cli.photo._cicp import Cicp
+
 Samples = NDArray[Any]
 """(h, w, c) of uint8, uint16 or float32; c is 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha."""
 
@@ -25,6 +27,7 @@ class Metadata:
     photoshop: Photoshop's image resources ("8BIM" blocks); IPTC is one of them.
     dpi: horizontal, vertical.
     native: what only the photo's own format can hold: (name, bytes) of JPEG segments or PNG chunks.
+    cicp: colours told by numbers and not, or not only, by a profile.
     """
 
     icc: bytes | None = None
@@ -34,6 +37,7 @@ class Metadata:
     comment: bytes | None = None
     dpi: tuple[float, float] | None = None
     native: tuple[tuple[str, bytes], ...] = ()
+    cicp: Cicp | None = None
 
     def kinds(self) -> tuple[str, ...]:
         """Which kinds there are, in the words of docs/formats.md."""
@@ -45,6 +49,7 @@ class Metadata:
             "XMP": self.xmp,
             "IPTC": self.photoshop and iptc_of(self.photoshop),
             "comment": self.comment,
+            "CICP": self.cicp and not self.cicp.ordinary,
             "DPI": self.dpi,
         }
         return tuple(kind for kind, value in present.items() if value)
@@ -60,6 +65,7 @@ class Encoding:
     subsampling: JPEG's chroma subsampling as Pillow counts it: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0.
     compression: TIFF's, as tifffile names it in lower case; None if there is none.
     premultiplied: the colour is multiplied by alpha already, as TIFF's associated alpha has it.
+    bits: of AVIF's samples.
     """
 
     format: str
@@ -69,6 +75,7 @@ class Encoding:
     progressive: bool = False
     compression: str | None = None
     premultiplied: bool = False
+    bits: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ import zlib
 from collections.abc import Iterator
 
 from deblur_cli.photo import _photoshop
+from deblur_cli.photo._cicp import Cicp
 from deblur_cli.photo._errors import CutShortError
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MODES = {0: ("gray", 1), 2: ("RGB", 3), 3: ("palette", 1), 4: ("gray and alpha", 2), 6: ("RGB and alpha", 4)}
 _SRGB_GAMMA = struct.pack(">I", 45455)
-COLOUR_CHUNKS = ("cHRM", "gAMA", "sRGB", "cICP", "mDCV", "cLLI")
+COLOUR_CHUNKS = ("cHRM", "gAMA", "sRGB", "mDCV", "cLLI")
 _TEXT_CHUNKS = ("tEXt", "zTXt", "iTXt")
 _XMP = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
@@ -71,7 +72,7 @@ def _inflated(packed: bytes) -> bytes:
 
 def _metadata(chunks: list[tuple[str, bytes]]) -> Metadata:
     found: dict[str, bytes] = {}
-    native, dpi = [], None
+    native, dpi, cicp = [], None, None
     for name, body in chunks:
         if name == "iCCP":
             found["icc"] = _inflated(body.partition(b"\0")[2][1:])
@@ -91,14 +92,17 @@ def _metadata(chunks: list[tuple[str, bytes]]) -> Metadata:
                 found["comment"] = value
             elif keyword != b"Software":  # that is ours to say
                 native.append((name, body))
+        elif name == "cICP":
+            cicp = Cicp(*body[:3])
         elif name in COLOUR_CHUNKS:
             native.append((name, body))
-    return Metadata(**{kind: block for kind, block in found.items() if block}, dpi=dpi, native=tuple(native))
+    blocks = {kind: block for kind, block in found.items() if block}
+    return Metadata(**blocks, dpi=dpi, native=tuple(native), cicp=cicp)
 
 
 def tells_colours(name: str, body: bytes) -> bool:
     """Whether a chunk says that the pixels are other than sRGB, which a file without it would be taken for."""
-    return name == "cICP" or (name == "gAMA" and body != _SRGB_GAMMA)
+    return name == "gAMA" and body != _SRGB_GAMMA
 
 
 def _text(name: str, body: bytes) -> tuple[bytes, bytes]:
@@ -147,6 +151,8 @@ def _packed(name: str, body: bytes) -> bytes:
 
 
 def _ancillary(metadata: Metadata) -> Iterator[tuple[str, bytes]]:
+    if metadata.cicp:
+        yield "cICP", bytes((metadata.cicp.primaries, metadata.cicp.transfer, 0, 1))
     yield from (chunk for chunk in metadata.native if chunk[0] in COLOUR_CHUNKS)
     if metadata.icc:
         yield "iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)

@@ -9,6 +9,7 @@ import numpy as np
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo._atomic import replace_file
 from deblur_cli.photo._avif import encode_avif
+from deblur_cli.photo._cicp import HDR_TRANSFERS, profile_of
 from deblur_cli.photo._colour import fits
 from deblur_cli.photo._errors import MissingExtraError, missing_extra, quiet
 from deblur_cli.photo._exif import restored_exif, restored_xmp
@@ -79,7 +80,7 @@ def _encode(
         case "WebP":
             return encode_webp(samples, encoding, metadata, quality), []
         case "AVIF":
-            return encode_avif(samples, metadata, quality), []
+            return encode_avif(samples, encoding, metadata, quality), []
         case "TIFF":
             return encode_tiff(samples, encoding, metadata), []
         case "BMP":
@@ -155,14 +156,22 @@ def _metadata(photo: Photo, entry: Format, samples: Samples, strip: bool) -> tup
     """The metadata to write, and notes on what the format cannot hold."""
     notes = []
     kept, same_format = photo.metadata, photo.encoding.format == entry.name
-    icc = kept.icc
+    icc, cicp = kept.icc, kept.cicp
+    if cicp and not icc and "CICP" not in entry.metadata and not cicp.ordinary and samples.shape[2] > 2:
+        icc = profile_of(cicp)
+        if icc and cicp.transfer in HDR_TRANSFERS:
+            notes.append(
+                f"its {HDR_TRANSFERS[cicp.transfer]} colours are told by a profile, which not every program shows as HDR"
+            )
     if icc and not fits(icc, 1 if samples.shape[2] < 3 else 3):
         icc = None
         notes.append("the colour profile does not fit the pixels: it is left out")
     native = kept.native if same_format else ()
     if strip:
-        return Metadata(icc=icc, native=tuple(item for item in native if item[0] in COLOUR_CHUNKS)), notes
-    if lost := [kind for kind in kept.kinds() if kind not in entry.metadata]:
+        colours = tuple(item for item in native if item[0] in COLOUR_CHUNKS)
+        return Metadata(icc=icc, native=colours, cicp=cicp), notes
+    told = {"CICP"} if icc else set()
+    if lost := [kind for kind in kept.kinds() if kind not in {*entry.metadata, *told}]:
         notes.append(f"{entry.name} cannot hold {' and '.join(lost)}: left out")
     further = {name for name, body in kept.native if name not in COLOUR_CHUNKS or tells_colours(name, body)}
     if kept.icc or "sRGB" in dict(kept.native):
