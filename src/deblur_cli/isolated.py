@@ -46,7 +46,9 @@ def death_of(name: str, doing: str, code: int) -> PhotoError:
 class Isolated:
     """Functions are called in another process, one at a time, which is started when it is needed and again when it has died."""
 
-    def __init__(self) -> None:
+    def __init__(self, warm_up: Callable[[], object] | None = None) -> None:
+        """warm_up: a function that imports what the others will need; it is called when the process starts."""
+        self._warm_up = warm_up
         self._running: tuple[BaseProcess, Connection[Any, Any]] | None = None
 
     def start(self) -> tuple[BaseProcess, "Connection[Any, Any]"]:
@@ -54,7 +56,7 @@ class Isolated:
         if self._running is None:
             context = get_context("spawn")  # a forked process would inherit locks that are held
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            process = context.Process(target=_serve, args=(theirs, self._warm_up), daemon=True)
             process.start()
             theirs.close()
             self._running = process, ours
@@ -87,7 +89,7 @@ class Isolated:
             self._running[0].kill()
 
 
-def _serve(connection: "Connection[Any, Any]") -> None:
+def _serve(connection: "Connection[Any, Any]", warm_up: Callable[[], object] | None) -> None:
     for name in (
         "SIGINT",
         "SIGTERM",
@@ -95,6 +97,8 @@ def _serve(connection: "Connection[Any, Any]") -> None:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    if warm_up:
+        warm_up()
     with suppress(EOFError, OSError):  # the other end is gone
         while True:
             function, arguments = _receive(connection)

@@ -16,7 +16,14 @@ from deblur_cli.events import Event, Failed, Finished, Preview, Progressed, Star
 from deblur_cli.isolated import Isolated
 from deblur_cli.jobs import Job
 from deblur_cli.journal import Stamp, stamp_of
-from deblur_cli.photo import Photo, preview_of, read_photo, sweep_temporaries, write_photo
+from deblur_cli.photo import (
+    Photo,
+    import_codecs,
+    preview_of,
+    read_photo,
+    sweep_temporaries,
+    write_photo,
+)
 
 T = TypeVar("T")
 
@@ -80,7 +87,7 @@ def run_jobs(
         with one_at_a_time:
             emit(event)
 
-    decoder = Isolated()
+    decoder = Isolated(import_codecs)
 
     def read(job: Job) -> _Read | PhotoError:
         data = sys.stdin.buffer.read() if job.source is None else None
@@ -96,8 +103,8 @@ def run_jobs(
 
     reader = ThreadPoolExecutor(1)
     try:
+        decoder.start()
         with _Writer(tell, files) as writer:
-            decoder.start()
             reading = reader.submit(read_next)
             process = make_process()
             while (job_and_photo := writer.meanwhile(reading)) is not None:
@@ -161,10 +168,11 @@ class _Writer:
         self._emit = emit
         self._files = files
         self._pool = ThreadPoolExecutor(1)
-        self._encoder = Isolated()
+        self._encoder = Isolated(import_codecs)
         self._writing: Future[None] | None = None
 
     def __enter__(self) -> "_Writer":
+        self._encoder.start()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

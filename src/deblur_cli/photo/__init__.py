@@ -10,7 +10,7 @@ from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_e
 from deblur_cli.photo._image import image_from_photo, photo_from_image
 from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples
 from deblur_cli.photo._preview import gray_png, preview_of
-from deblur_cli.photo._read import PhotoInfo, inspect_photo, read_photo
+from deblur_cli.photo._read import PhotoInfo, import_codecs, inspect_photo, read_photo
 from deblur_cli.photo._tone import ToneCurve, tone_curve_of
 from deblur_cli.photo._write import write_photo
 
@@ -25,6 +25,7 @@ __all__ = [
     "format_of_name",
     "gray_png",
     "image_from_photo",
+    "import_codecs",
     "inspect_photo",
     "looks_like_photo",
     "output_extension",

@@ -64,6 +64,14 @@ class PhotoInfo:
     notes: tuple[str, ...]
 
 
+def import_codecs() -> None:
+    """What most photos need, so that the first of them need not wait for it."""
+    import imagecodecs
+    from PIL import Image, JpegImagePlugin
+
+    del imagecodecs, Image, JpegImagePlugin
+
+
 def read_photo(source: Path | BinaryIO, *, max_megapixels: float = 200) -> Photo:
     """Decode a photo, upright. PhotoError, naming the file, for whatever cannot be decoded whole.
 
