@@ -466,6 +466,23 @@ def test_workers_do_the_same_and_survive_one_that_is_killed(tmp_path: Path) -> N
     assert names(tmp_path / "out") == [f"{number}.png" for number in range(10) if number != 4]
 
 
+def test_results_carry_the_times_of_their_photos_on_request(batch: Batch) -> None:
+    os.utime(photo("in/a.png"), ns=(5, 1_000_000_000_123_456_789))
+    assert batch("in", "-o", "out", "--keep-times").code == 0
+    assert Path("out/a.png").stat().st_mtime_ns == 1_000_000_000_123_456_789
+    assert batch("in", "-o", "other").code == 0
+    assert Path("other/a.png").stat().st_mtime > time.time() - 60
+
+
+@pytest.mark.parametrize(("order", "expected"), [("name", "123"), ("date", "312"), ("largest", "231")])
+def test_the_order_of_a_batch(order: str, expected: str, batch: Batch) -> None:
+    for name, date_s, size in (("1", 50, 9), ("2", 90, 60), ("3", 10, 30)):
+        path = photo(f"in/{name}.bmp", size=(size, size))
+        os.utime(path, (date_s, date_s))
+    told = batch("in", "-o", "out", "--json", "--order", order).told[:-1]
+    assert "".join(Path(each["photo"]).stem for each in told) == expected
+
+
 def test_what_crashed_is_not_tried_again_unless_asked_or_changed(
     batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -243,6 +243,7 @@ def test_a_bad_photo_is_one_clear_message(name: str, deblur: Deblur) -> None:
         (["a.png", "--save-kernel", "a.png"], 2, "--save-kernel a.png: exists already"),
         (["a.png", "in/b.png", "--save-kernel", "k.png"], 2, "--save-kernel takes one photo"),
         (["batch", "in", "--shake", "maybe"], 2, "there is no shake 'maybe'"),
+        (["batch", "in", "--order", "size"], 2, "'size' is not one of 'name', 'date', 'largest'"),
         (["a.png", "--precision", "fp16"], 2, "there is no precision 'fp16'"),
         (["a.png", "--window", "100"], 2, "a window of 100 pixels cannot be used"),
         (["a.png", "--max-megapixels", "0.001"], 1, "a.png: 50x40 is"),

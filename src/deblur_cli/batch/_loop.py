@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import sys
 import threading
 import time
@@ -49,12 +50,13 @@ class DiskFullError(PhotoError):
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How photos are read and written: as of `read_photo` and `write_photo`."""
+    """How photos are read and written: as of `read_photo` and `write_photo`. keep_times: results get the time of their photos."""
 
     max_megapixels: float = 200
     quality: int | None = None
     strip_metadata: bool = False
     overwrite: bool = True
+    keep_times: bool = False
 
 
 DEFAULT_FILES = FileOptions()
@@ -265,6 +267,9 @@ def _write(job: Job, photo: Photo, files: FileOptions) -> tuple[tuple[str, ...],
             strip_metadata=files.strip_metadata,
             overwrite=files.overwrite,
         )
+        if files.keep_times and job.source and job.target:
+            status = job.source.stat()
+            os.utime(job.target, ns=(status.st_atime_ns, status.st_mtime_ns))
     except Exception as error:
         explained = _explained(job, error)
         if explained is error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -17,6 +17,7 @@ from deblur_cli.cli._options import (
     BatchOutput,
     Devices,
     Download,
+    KeepTimes,
     Kernel,
     MaxMegapixels,
     Options,
@@ -76,9 +77,13 @@ def batch(
     ] = None,
     quality: Quality = None,
     strip_metadata: StripMetadata = False,
+    keep_times: KeepTimes = False,
     max_megapixels: MaxMegapixels = 200,
     suffix: Suffix = "_sharp",
     overwrite: Overwrite = False,
+    order: Annotated[
+        Literal["name", "date", "largest"], typer.Option(help="Which photos come first.")
+    ] = "name",
     retry_failed: Annotated[
         bool, flag("--retry-failed", help="Try again the photos that have crashed the program before.")
     ] = False,
@@ -97,7 +102,7 @@ def batch(
 ) -> None:
     """Sharpen all photos of a folder and of the folders in it; run again, it does what is left."""
     from deblur_cli.batch import Ledger
-    from deblur_cli.jobs import Naming, parse_shard, plan_batch, read_list
+    from deblur_cli.jobs import Naming, in_order, parse_shard, plan_batch, read_list
     from deblur_cli.journal import results_in
     from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
 
@@ -114,6 +119,7 @@ def batch(
         results_in=results_in,
         shard=share,
     )
+    plan = replace(plan, jobs=in_order(plan.jobs, order))
     ledger = Ledger(plan.jobs, made_with(options), str(share or "").replace("/", "-of-"))
     if dry_run:
         _show(ledger.read().sort_out(plan, overwrite=overwrite, retry_failed=retry_failed), as_json=as_json)

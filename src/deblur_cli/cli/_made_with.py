@@ -20,6 +20,7 @@ NOT_IN_THE_PIXELS = (
     "threads",
     "max_megapixels",
     "memory_share",
+    "keep_times",
     "quiet",
     "verbose",
 )

@@ -74,6 +74,7 @@ Quality = Annotated[
     ),
 ]
 StripMetadata = Annotated[bool, flag("--strip-metadata", help="Leave out EXIF, XMP, IPTC and comments.")]
+KeepTimes = Annotated[bool, flag("--keep-times", help="Results get the modification time of their photos.")]
 MaxMegapixels = Annotated[float, typer.Option(metavar="N", help="Refuse photos that claim to be larger.")]
 Strength = Annotated[
     float,
@@ -122,6 +123,7 @@ class Options:
     verbose: bool
     shake: str = "off"
     kernel: str | None = None
+    keep_times: bool = False
     kernel_from: str | None = None
     region: str | None = None
     memory_share: float = 1.0

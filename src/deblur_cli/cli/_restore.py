@@ -13,6 +13,7 @@ from deblur_cli.cli._app import DEFAULT_COMMAND, app
 from deblur_cli.cli._options import (
     Device,
     Download,
+    KeepTimes,
     Kernel,
     MaxMegapixels,
     Options,
@@ -80,6 +81,7 @@ def run(
     threads: Threads = None,
     quality: Quality = None,
     strip_metadata: StripMetadata = False,
+    keep_times: KeepTimes = False,
     max_megapixels: MaxMegapixels = 200,
     suffix: Suffix = "_sharp",
     overwrite: Overwrite = False,
@@ -194,7 +196,9 @@ def file_options(options: Options) -> "FileOptions":
         raise UsageError(
             f"--max-megapixels {options.max_megapixels} is no limit", hint="It takes a number above 0."
         )
-    return FileOptions(options.max_megapixels, options.quality, options.strip_metadata)
+    return FileOptions(
+        options.max_megapixels, options.quality, options.strip_metadata, keep_times=options.keep_times
+    )
 
 
 def _refuse_unknown_command(word: str) -> None:

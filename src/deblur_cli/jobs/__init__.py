@@ -5,7 +5,7 @@ What counts as a photo and which extension its result gets is handed in, so that
 
 from deblur_cli.jobs._find import natural_key, read_list
 from deblur_cli.jobs._naming import STANDARD_STREAM, Naming
-from deblur_cli.jobs._plan import Job, Plan, plan_photos
+from deblur_cli.jobs._plan import Job, Plan, in_order, plan_photos
 from deblur_cli.jobs._plan_batch import plan_batch
 from deblur_cli.jobs._shard import Shard, parse_shard
 
@@ -15,6 +15,7 @@ __all__ = [
     "Naming",
     "Plan",
     "Shard",
+    "in_order",
     "natural_key",
     "parse_shard",
     "plan_batch",

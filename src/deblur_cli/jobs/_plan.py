@@ -2,9 +2,10 @@
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from deblur_cli.errors import PhotoError, UsageError
 from deblur_cli.jobs._naming import STANDARD_STREAM, Naming, folded
@@ -35,6 +36,21 @@ class Plan:
     jobs: tuple[Job, ...]
     refused: tuple[tuple[Job, PhotoError], ...]
     passed_over: dict[str, int] = field(default_factory=dict)
+
+
+def in_order(jobs: Sequence[Job], order: Literal["name", "date", "largest"]) -> tuple[Job, ...]:
+    """By name, as a plan has them; by the date of the file, oldest first; or the largest file first."""
+    keys: dict[str, Callable[[Job], int]] = {
+        "name": lambda job: 0,
+        "date": _modified,
+        "largest": lambda job: -job.size_bytes,
+    }
+    return tuple(sorted(jobs, key=keys[order]))
+
+
+def _modified(job: Job) -> int:
+    status = _status(job.source)
+    return status.st_mtime_ns if isinstance(status, os.stat_result) else 0
 
 
 def plan_photos(sources: Sequence[str], naming: Naming) -> Plan:
