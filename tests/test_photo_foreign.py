@@ -1,6 +1,7 @@
 """Files as other programs write them: every kind is read as what it shows."""
 
 import io
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -263,9 +264,8 @@ def test_of_a_deep_avif_sequence_the_first_picture_is_read(bits: int) -> None:
 @pytest.mark.parametrize(
     ("samples", "options", "kind"),
     [
-        (DEEP.astype(np.int16), {}, "a TIFF with 16-bit int16 samples"),
-        (DEEP.astype(np.uint32), {}, "a TIFF with 32-bit uint32 samples"),
-        (RGB, {"photometric": "cielab"}, "a TIFF of the kind CIELAB with NONE compression"),
+        (DEEP.astype(np.int64), {}, "a TIFF with 64-bit int64 samples"),
+        (RGB, {"photometric": "itulab"}, "a TIFF of the kind ITULAB with NONE compression"),
         (
             RGB[..., :2],
             {"photometric": "minisblack", "volumetric": True, "tile": (1, 16, 16)},
@@ -281,6 +281,95 @@ def test_of_a_deep_avif_sequence_the_first_picture_is_read(bits: int) -> None:
 def test_unsupported_tiff_says_which(samples: np.ndarray, options: dict[str, object], kind: str) -> None:
     with pytest.raises(PhotoError, match=f"^standard input: {kind} is not supported$"):
         read_photo(io.BytesIO(tiff(samples, **options)))
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("bits", [8, 16, 32])
+@pytest.mark.parametrize("signed", [False, True])
+def test_integers_of_all_sizes(bits: int, signed: bool, planar: str) -> None:
+    levels = (DEEP.astype(np.uint64) << 16) + 9 >> 32 - bits
+    samples = (levels.astype(np.int64) - (1 << bits - 1)).astype(f"int{bits}") if signed else levels
+    samples = samples if signed else samples.astype(f"uint{bits}")
+    stored = samples if planar == "contig" else np.moveaxis(samples, -1, 0)
+    photo = read_photo(io.BytesIO(tiff(stored, planarconfig=planar)))
+    np.testing.assert_array_equal(photo.pixels, DEEP >> 8 if bits == 8 else DEEP)
+    notes = ("32 bits are reduced to 16",) if bits == 32 else ()
+    dark = ("samples below 0 are taken for dark ones: the least that they hold is black",)
+    assert photo.notes == notes + (dark if signed else ())
+
+
+@pytest.mark.parametrize("kind", ["cielab", "icclab"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_cielab(kind: str, dtype: type) -> None:
+    """Red, green and blue of sRGB and a middle gray, by the numbers of other programs for D50."""
+    lab = np.array([[54.29, 80.81, 69.89], [87.82, -79.27, 80.99], [29.57, 68.30, -112.03], [53.39, 0, 0]])
+    white, scale = np.iinfo(dtype).max, (np.iinfo(dtype).max + 1) // 256
+    zero = 0 if kind == "cielab" else 128
+    samples = np.rint(np.stack([lab[:, 0] / 100 * white, *((lab[:, 1:] + zero) * scale).T], 1))
+    data = tiff(samples.astype(np.int64).astype(dtype)[None].repeat(2, 0), photometric=kind)
+    photo = read_photo(io.BytesIO(data))
+    expected = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [127, 127, 127]]) / 255 * white
+    np.testing.assert_allclose(photo.pixels[0], expected, atol=(12 if dtype == np.uint8 else 1) * white / 255)
+    assert photo.notes == ("CIELAB is converted to sRGB",)
+
+
+def tiff_by_hand(payload: bytes, **more: int) -> bytes:
+    """A TIFF of YCbCr of 24x16 pixels, with two colours a 2x2 pixels, in one strip."""
+    tags = {
+        256: 24,
+        257: 16,
+        258: (8, 8, 8),
+        259: 1,
+        262: 6,
+        273: 0,
+        277: 3,
+        278: 16,
+        279: len(payload),
+        530: (2, 2),
+    }
+    tags |= {int(tag): value for tag, value in more.items()}
+    start = 8 + 2 + 12 * len(tags) + 4
+    body = struct.pack("<3H", 8, 8, 8)
+    entries = b""
+    for tag, value in sorted(tags.items()):
+        if tag == 258:
+            entries += struct.pack("<HHII", tag, 3, 3, start)
+        elif tag == 530:
+            entries += struct.pack("<HHIHH", tag, 3, 2, 2, 2)
+        else:
+            entries += struct.pack("<HHII", tag, 4, 1, start + len(body) if tag in (273, 513) else value)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + body + payload
+
+
+SMOOTH = IMAGE.resize((3, 2)).resize((24, 16), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("old_jpeg", [False, True])
+def test_tiff_of_ycbcr_and_of_old_jpeg(old_jpeg: bool, orientation: int) -> None:
+    ycc = np.asarray(SMOOTH.convert("YCbCr"))
+    brightness = ycc[..., 0].reshape(8, 2, 12, 2).transpose(0, 2, 1, 3).reshape(8, 12, 4)
+    colours = ycc[..., 1:].reshape(8, 2, 12, 2, 2).mean((1, 3)).astype(np.uint8)
+    data = tiff_by_hand(np.concatenate([brightness, colours], 2).tobytes(), **{"274": orientation})
+    if old_jpeg:
+        jpeg = pillow(SMOOTH, "JPEG", quality=95)
+        more = {"259": 6, "274": orientation, "512": 1, "513": 0, "514": len(jpeg)}
+        data = tiff_by_hand(jpeg, **more)
+    turned = {1: SMOOTH, 3: SMOOTH.rotate(180), 6: SMOOTH.rotate(-90, expand=True)}[orientation]
+    photo = read_photo(io.BytesIO(data))
+    np.testing.assert_allclose(photo.pixels, np.asarray(turned), atol=30)
+    assert np.abs(photo.pixels.astype(int) - np.asarray(turned)).mean() < 5
+
+
+def test_tiff_palette_of_two_colours() -> None:
+    bits = np.asarray(BILEVEL)
+    colormap = np.array([[65535, 0], [1000, 20000], [0, 65535]], np.uint16)
+    extra = [(320, 3, 6, tuple(map(int, colormap.ravel())), True)]
+    data = tiff(bits, photometric="minisblack", extratags=extra)
+    gray, palette = (struct.pack("<HHIHH", 262, 3, 1, kind, 0) for kind in (1, 3))
+    assert gray in data
+    photo = read_photo(io.BytesIO(data.replace(gray, palette)))
+    np.testing.assert_array_equal(photo.pixels, (colormap >> 8).T[bits.astype(int)])
 
 
 def test_channels_beyond_alpha_are_left_out_and_said() -> None:

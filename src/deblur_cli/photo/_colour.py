@@ -1,4 +1,4 @@
-"""Colour profiles: CMYK to RGB, and whether a profile fits the pixels."""
+"""Colours: CMYK and CIELAB to RGB, and whether a profile fits the pixels."""
 
 import io
 
@@ -26,6 +26,34 @@ def rgb_of_cmyk(inks: Samples, profile: bytes | None) -> tuple[Samples, bytes | 
             )
     rgb = image.convert("RGB")
     return np.asarray(rgb), None, "CMYK without a usable profile is converted to RGB: colours are approximate"
+
+
+_WHITE = np.array([0.96422, 1.0, 0.82521], np.float32)
+"""D50, of which TIFF's CIELAB is (ICC.1)."""
+_TO_SRGB = np.array(
+    [
+        [3.1338561, -1.6168667, -0.4906146],
+        [-0.9787684, 1.9161415, 0.0334540],
+        [0.0719453, -0.2289914, 1.4052427],
+    ],
+    np.float32,
+)
+"""From XYZ under D50 to linear sRGB, by Bradford's adaptation (IEC 61966-2-1)."""
+
+
+def rgb_of_lab(lab: Samples, *, signed: bool) -> Samples:
+    """(h, w, 3) uint8 or uint16 samples of L, a and b as TIFF 6.0 has them -> sRGB of that type; signed: a and b are two's complements, else moved by half."""
+    bits = 8 * lab.dtype.itemsize
+    white, half, scale = (1 << bits) - 1, 1 << bits - 1, 1 << bits - 8
+    colour = lab[..., 1:].astype(np.float32)
+    colour = np.where(colour >= half, colour - (white + 1), colour) if signed else colour - half
+    f_y = (lab[..., 0] * np.float32(100 / white) + 16) / 116
+    f = np.stack([f_y + colour[..., 0] / scale / 500, f_y, f_y - colour[..., 1] / scale / 200], -1)
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _WHITE
+    light = (xyz @ _TO_SRGB.T).clip(0, 1)
+    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    rounded: Samples = np.rint(srgb * white).astype(lab.dtype)
+    return rounded
 
 
 def fits(profile: bytes, channels: int) -> bool:

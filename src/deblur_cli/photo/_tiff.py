@@ -10,16 +10,27 @@ import numpy as np
 
 from deblur_cli.photo import _photoshop
 from deblur_cli.photo import _tiff_tags as tt
+from deblur_cli.photo._colour import rgb_of_lab
 from deblur_cli.photo._errors import CutShortError, UnsupportedError
-from deblur_cli.photo._exif import contents, metadata_of_tiff, resolution_tags
+from deblur_cli.photo._exif import contents, metadata_of_tiff, resolution_tags, upright_exif
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples, white_of
 from deblur_cli.photo._tiff_tags import Tags
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_GRAY_WHITE_IS_0, _GRAY, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
-_CHANNELS = {_GRAY_WHITE_IS_0: 1, _GRAY: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
+_GRAY_WHITE_IS_0, _GRAY, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
+_CHANNELS = {
+    _GRAY_WHITE_IS_0: 1,
+    _GRAY: 1,
+    _RGB: 3,
+    _PALETTE: 1,
+    _CMYK: 4,
+    _YCBCR: 3,
+    _CIELAB: 3,
+    _ICCLAB: 3,
+}
+_OLD_JPEG, _JPEG = 6, 7
 _MODES = {_GRAY_WHITE_IS_0: "gray", _GRAY: "gray", _PALETTE: "palette", _CMYK: "CMYK"}
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 _KEPT_COMPRESSIONS = ("lzw", "packbits", "adobe_deflate", "zstd", "lzma")
@@ -50,8 +61,14 @@ def open_tiff(data: bytes) -> Opened:
     extra = page.samplesperpixel - channels
     if unused := max(0, extra - (mode != "CMYK")):
         notes.append(f"{unused} extra {'channel is' if unused == 1 else 'channels are'} left out")
-    if page.bitspersample > (8 if mode == "CMYK" else 32):
-        notes.append(f"{page.bitspersample} bits are reduced to {8 if mode == 'CMYK' else 32}")
+    kind = page.dtype.kind if page.dtype else ""
+    most = 8 if mode == "CMYK" else 32 if kind == "f" else 16
+    if page.bitspersample > most:
+        notes.append(f"{page.bitspersample} bits are reduced to {most}")
+    if kind == "i" and page.photometric != _CIELAB:
+        notes.append("samples below 0 are taken for dark ones: the least that they hold is black")
+    if page.photometric in (_CIELAB, _ICCLAB):
+        notes.append("CIELAB is converted to sRGB")
     if tt.PHOTOSHOP_LAYERS in ifd:
         notes.append("the photo is restored as a whole: Photoshop's layers are left out")
     compression = _name(page.compression).lower()
@@ -67,7 +84,7 @@ def open_tiff(data: bytes) -> Opened:
         page.bitspersample,
         encoding,
         metadata,
-        lambda: _decode(page, channels),
+        lambda: _decode_by_libtiff(data) if _only_libtiff_can(page) else _decode(page, channels),
         notes=tuple(notes),
     )
 
@@ -99,7 +116,7 @@ def _count_pages(tags: Tags) -> int:
 def _check(page: "TiffPage", file_bytes: int) -> int:
     """How many channels are colour. Refuses what would not decode to a whole picture, before it is decoded."""
     channels = _CHANNELS.get(page.photometric)
-    if channels is None or page.compression == 6 or (page.photometric == _YCBCR and page.compression != 7):
+    if channels is None or (_only_libtiff_can(page) and page.bitspersample != 8):
         kind = _name(page.photometric)
         raise UnsupportedError(f"a TIFF of the kind {kind} with {_name(page.compression)} compression")
     if page.imagedepth != 1:
@@ -110,6 +127,10 @@ def _check(page: "TiffPage", file_bytes: int) -> int:
         "bool",
         "uint8",
         "uint16",
+        "uint32",
+        "int8",
+        "int16",
+        "int32",
         "float16",
         "float32",
         "float64",
@@ -127,6 +148,18 @@ def _check(page: "TiffPage", file_bytes: int) -> int:
     return channels
 
 
+def _only_libtiff_can(page: "TiffPage") -> bool:
+    """Whether these are pixels that tifffile does not decode: YCbCr of fewer colours than pixels, and JPEG as it was in TIFF 6.0."""
+    return page.compression == _OLD_JPEG or (page.photometric == _YCBCR and page.compression != _JPEG)
+
+
+def _decode_by_libtiff(data: bytes) -> Samples:
+    """RGB of 8 bits. libtiff would turn half of what the orientation says, so it is not told."""
+    import imagecodecs
+
+    return imagecodecs.tiff_decode(upright_exif(data), asrgb=True)[..., :3]
+
+
 def _decode(page: "TiffPage", channels: int) -> Samples:
     samples: Samples = page.asarray()
     if page.planarconfig == 2 and page.samplesperpixel > 1:
@@ -136,7 +169,11 @@ def _decode(page: "TiffPage", channels: int) -> Samples:
         return _to_8_bits(samples[..., :4], page.bitspersample)
     samples = samples[..., : channels + 1]
     if page.photometric == _PALETTE:
-        return _colours(samples, np.asarray(page.colormap))
+        return _colours(samples.astype(np.intp), np.asarray(page.colormap))
+    if page.photometric in (_CIELAB, _ICCLAB):
+        samples = np.concatenate(
+            [rgb_of_lab(samples[..., :3], signed=page.photometric == _CIELAB), samples[..., 3:]], axis=2
+        )
     samples = _to_full_range(samples, page.bitspersample)
     if page.photometric == _GRAY_WHITE_IS_0:
         inverted = (white_of(samples) - samples[..., :1]).astype(samples.dtype)
@@ -153,9 +190,14 @@ def _colours(samples: Samples, colormap: Samples) -> Samples:
 
 
 def _to_full_range(samples: Samples, bits: int) -> Samples:
-    """uint8, uint16 or float32; 1 to 7 bits spread over uint8, 9 to 15 over uint16."""
+    """uint8, uint16 or float32; 1 to 7 bits spread over uint8, 9 to 15 over uint16, 32 cut to that, signed ones moved by half their range."""
     if samples.dtype.kind == "f":
         return samples.astype(np.float32, copy=False)
+    if samples.dtype.kind == "i":
+        unsigned = np.dtype(f"u{samples.dtype.name}")
+        samples = samples.view(unsigned) ^ unsigned.type(1 << 8 * unsigned.itemsize - 1)
+    if bits == 32:
+        return (samples >> 16).astype(np.uint16)
     if bits in (8, 16):
         return samples
     dtype, white = (np.uint8, 255) if bits < 8 else (np.uint16, 65535)
