@@ -173,6 +173,10 @@ def again(data: bytes, **changes: Any) -> bytes:  # noqa: ANN401
     return file.getvalue()
 
 
+GAIN_MAP = b"\xff\xd8\xff\xe1\x00\x1dhttp://ns/hdr-gain-map/1.0/\xff\xd9"
+"""As little of one as is known for one."""
+
+
 def rows() -> Iterator[str]:
     """The table of docs/formats.md: what comes back from a round trip of every kind."""
     columns = ("gray", "16 bits", "float", "alpha", *KINDS)
@@ -192,7 +196,14 @@ def rows() -> Iterator[str]:
         }
         file = io.BytesIO()
         photo = read_photo(io.BytesIO(stored(name, Kind("uint8", 3, False))))
-        write_photo(replace(photo, metadata=replace(photo.metadata, cicp=Cicp(9, 16, 9))), file)
+        more = replace(
+            photo.metadata,
+            cicp=Cicp(9, 16, 9),
+            gain_map=GAIN_MAP,
+            video=b"a video",
+            xmp=(photo.metadata.xmp or b"") + b'<x GCamera:MotionPhoto="1"/>',
+        )
+        write_photo(replace(photo, metadata=more), file)
         file.seek(0)
         back = read_photo(file).metadata
         kept |= {kind: kind in back.kinds() for kind in KINDS}

@@ -440,12 +440,6 @@ def test_cmyk_of_more_than_it_can_hold() -> None:
     assert photo.notes[:2] == ("1 extra channel is left out", "16 bits are reduced to 8")
 
 
-def test_a_motion_photo_says_that_its_video_is_left_out() -> None:
-    xmp = b'<x:xmpmeta><rdf:Description GCamera:MotionPhoto="1"/></x:xmpmeta>'
-    photo = read_photo(io.BytesIO(pillow(IMAGE, "JPEG", xmp=xmp)))
-    assert photo.notes == ("the file holds a video too (a motion photo): it is left out",)
-
-
 def test_two_pictures_in_a_ppm_are_mentioned() -> None:
     one = pillow(IMAGE, "PPM")
     assert read_photo(io.BytesIO(one + b"\n")).notes == ()

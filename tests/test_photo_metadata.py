@@ -80,6 +80,28 @@ def test_jpeg_segments_that_only_jpeg_has_come_back() -> None:
     assert own in file.getvalue()
 
 
+def test_of_two_exif_blocks_the_first_that_can_be_read_counts() -> None:
+    data = stored("JPEG", RGB)
+    exif = read_photo(io.BytesIO(data)).metadata.exif
+    empty = b"\xff\xe1\x00\x14Exif\0\0" + bytes(12)
+    for both in (data[:2] + empty + data[2:], data[:2] + empty + empty + data[2:]):
+        photo = read_photo(io.BytesIO(both))
+        assert photo.metadata.exif == exif
+        assert photo.notes == ()
+
+
+def test_an_orientation_that_only_xmp_tells_stays_there_and_turns_nothing() -> None:
+    """As in browsers; a viewer that goes by it shows the result as it has shown the photo."""
+    pixels, _ = pixels_of(RGB)
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
+    file = io.BytesIO()
+    write_photo(Photo(pixels, None, Encoding("PNG"), Metadata(xmp=xmp)), file)
+    file.seek(0)
+    photo = read_photo(file)
+    np.testing.assert_array_equal(photo.pixels, pixels)
+    assert photo.metadata.xmp == xmp
+
+
 def test_blocks_too_large_for_jpeg_are_left_out_and_said() -> None:
     pixels, _ = pixels_of(RGB)
     metadata = Metadata(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from deblur_cli.errors import UsageError
 
-KINDS = ("ICC", "CICP", "EXIF", "XMP", "IPTC", "comment", "DPI")
+KINDS = ("ICC", "CICP", "EXIF", "XMP", "IPTC", "comment", "DPI", "gain map", "video")
 """Of metadata, as docs/formats.md names them."""
-_USUAL = "ICC EXIF XMP IPTC comment DPI"
+_USUAL = "ICC,EXIF,XMP,IPTC,comment,DPI"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def _format(
     name: str, extensions: str, magic: bytes | None, metadata: str = "", becomes: str = "", **facts: object
 ) -> Format:
     pattern = re.compile(magic, re.DOTALL) if magic else None
-    facts["metadata"] = tuple(metadata.split())
+    facts["metadata"] = tuple(metadata.split(",")) if metadata else ()
     return Format(name, tuple(extensions.split()), pattern, becomes or name, **facts)  # type: ignore[arg-type]
 
 
@@ -54,26 +54,26 @@ FORMATS = {
             "JPEG",
             ".jpg .jpeg .jpe .jfif",
             rb"\xff\xd8\xff",
-            _USUAL,
+            f"{_USUAL},gain map,video",
             alpha=False,
             max_side=65500,
             max_exif=65527,
         ),
-        _format("PNG", ".png .apng", rb"\x89PNG\r\n\x1a\n", " ".join(KINDS), depths=_DEEP),
-        _format("WebP", ".webp", rb"RIFF....WEBP", "ICC EXIF XMP DPI", gray=False, max_side=16383),
+        _format("PNG", ".png .apng", rb"\x89PNG\r\n\x1a\n", f"{_USUAL},CICP", depths=_DEEP),
+        _format("WebP", ".webp", rb"RIFF....WEBP", "ICC,EXIF,XMP,DPI", gray=False, max_side=16383),
         _format(
             "AVIF",
             ".avif",
             rb"....ftyp(avi[fs]|(mif1|msf1|miaf).{4}(.{4})*?avi[fs])",
-            "ICC CICP EXIF XMP DPI",
+            "ICC,CICP,EXIF,XMP,DPI",
             depths=_DEEP,
             max_side=65535,
         ),
         _format("TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", _USUAL, depths=_ALL),
-        _format("BMP", ".bmp .dib", rb"BM", "ICC DPI"),
+        _format("BMP", ".bmp .dib", rb"BM", "ICC,DPI"),
         _format("PPM", ".ppm .pgm .pbm .pnm", rb"P[1-6][\s#]", "comment", depths=_DEEP, alpha=False),
         _format("GIF", ".gif", rb"GIF8[79]a", "comment", max_side=65535),
-        _format("JXL", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL ", "ICC EXIF XMP DPI", gray=False),
+        _format("JXL", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL ", "ICC,EXIF,XMP,DPI", gray=False),
         _format("HEIC", ".heic .heif .hif", rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", becomes="JPEG"),
         _format("RAW", _RAW, rb"....ftypcrx|FUJIFILMCCD-RAW|II(RO|RS|U\0)", becomes="TIFF"),
     )

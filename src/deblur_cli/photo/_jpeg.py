@@ -2,11 +2,13 @@
 
 import io
 import re
-import struct
+from dataclasses import replace
 
 import numpy as np
 
 from deblur_cli.photo._errors import CutShortError
+from deblur_cli.photo._exif import is_exif
+from deblur_cli.photo._jpeg_more import MPF, behind, mpf_segment, packed, with_gain_map, xmp_of_gain_map
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
 DEFAULT_QUALITY = 92
@@ -17,7 +19,6 @@ _EXIF, _XMP, _ICC, _PHOTOSHOP = (
     b"ICC_PROFILE\0",
     b"Photoshop 3.0\0",
 )
-_MPF = b"MPF\0"
 _VIDEO = re.compile(rb"(MotionPhoto|MicroVideo)(\s*=\s*[\"']|>)1")
 _STANDARD_LUMINANCE_SUM = 3688
 """Of the 64 steps of the JPEG standard's luminance table, which is quality 50."""
@@ -33,11 +34,11 @@ def open_jpeg(data: bytes) -> Opened:
     if image.width * image.height > len(data) * _PIXELS_PER_BYTE:
         raise CutShortError
     segments: list[tuple[str, bytes]] = image.applist
+    more = behind(data)
     notes = []
-    if any(name == "APP2" and body.startswith(_MPF) for name, body in segments):
-        notes.append("the file holds more pictures (a preview, a depth or a gain map): they are left out")
-    if any(name == "APP1" and _VIDEO.search(body) for name, body in segments):
-        notes.append("the file holds a video too (a motion photo): it is left out")
+    if more.others:
+        notes.append("the file holds more pictures (previews, a depth map): they are left out")
+    is_motion_photo = any(name == "APP1" and _VIDEO.search(body) for name, body in segments)
     tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
     subsampling = max(0, JpegImagePlugin.get_sampling(image))
     encoding = Encoding("JPEG", False, tables, subsampling, "progressive" in image.info)
@@ -50,6 +51,9 @@ def open_jpeg(data: bytes) -> Opened:
     per_inch = {1: 1.0, 2: 2.54}.get(image.info.get("jfif_unit", 0), 0)
     x, y = image.info.get("jfif_density", (0, 0))
     metadata = _metadata(segments, (x * per_inch, y * per_inch) if x and y and per_inch else None)
+    metadata = replace(
+        metadata, gain_map=more.gain_map, video=more.rest if is_motion_photo and more.rest else None
+    )
     return Opened(image.height, image.width, mode, 8, encoding, metadata, decode, notes=tuple(notes))
 
 
@@ -58,7 +62,8 @@ def _metadata(segments: list[tuple[str, bytes]], dpi: tuple[float, float] | None
     icc, photoshop, comments, native = [], b"", [], []
     for name, body in segments:
         if name == "APP1" and body.startswith(_EXIF):
-            exif = exif or body[len(_EXIF) :]
+            if exif is None or not is_exif(exif):  # some cameras put an empty one first
+                exif = body[len(_EXIF) :]
         elif name == "APP1" and body.startswith(_XMP):
             xmp = xmp or body[len(_XMP) :]
         elif name == "APP2" and body.startswith(_ICC):
@@ -67,7 +72,7 @@ def _metadata(segments: list[tuple[str, bytes]], dpi: tuple[float, float] | None
             photoshop += body[len(_PHOTOSHOP) :]
         elif name == "COM":
             comments.append(body)
-        elif name not in ("APP0", "APP14") and not body.startswith(_MPF):  # those are about the pixels
+        elif name not in ("APP0", "APP14") and not body.startswith(MPF):  # those are about the pixels
             native.append((name, body))
     profile = b"".join(part[2:] for part in sorted(icc, key=lambda part: part[:1]))
     return Metadata(
@@ -88,7 +93,7 @@ def quality_of(tables: tuple[tuple[int, ...], ...]) -> int:
 def encode_jpeg(
     samples: Samples, encoding: Encoding, metadata: Metadata, quality: int | None
 ) -> tuple[bytes, list[str]]:
-    """A JPEG file of uint8 gray or RGB samples, and notes on what did not fit.
+    """A JPEG file of uint8 gray or RGB samples, with the gain map and the video of its metadata behind it, and notes on what did not fit.
 
     Unless told a quality: the input's own tables if they are finer than quality 92, else 92.
     """
@@ -110,15 +115,21 @@ def encode_jpeg(
         extra=_segments(metadata, notes),
         **options,
     )
-    return file.getvalue(), notes
+    data = file.getvalue()
+    if metadata.gain_map:
+        data = with_gain_map(data, metadata.gain_map)
+    return data + (metadata.video or b""), notes
 
 
 def _segments(metadata: Metadata, notes: list[str]) -> bytes:
     segments: list[tuple[str, bytes]] = []
     if metadata.exif:
         segments.append(("APP1", _EXIF + metadata.exif))
+    xmp = metadata.xmp
+    if xmp and metadata.gain_map:
+        xmp = xmp_of_gain_map(xmp, len(metadata.gain_map))
     for kind, name, head, body in (
-        ("XMP", "APP1", _XMP, metadata.xmp),
+        ("XMP", "APP1", _XMP, xmp),
         ("comment", "COM", b"", metadata.comment),
     ):
         if body and len(head + body) > _SEGMENT_BYTES:
@@ -129,8 +140,9 @@ def _segments(metadata: Metadata, notes: list[str]) -> bytes:
     icc = _parts(metadata.icc, _ICC + b"12")
     segments += [("APP2", _ICC + bytes((i, len(icc))) + part) for i, part in enumerate(icc, 1)]
     segments += metadata.native
-    codes = {"COM": 0xFE} | {f"APP{number}": 0xE0 + number for number in range(16)}
-    return b"".join(struct.pack(">BBH", 0xFF, codes[name], 2 + len(body)) + body for name, body in segments)
+    if metadata.gain_map:
+        segments.append(("APP2", mpf_segment()))
+    return packed(segments)
 
 
 def _parts(block: bytes | None, head: bytes) -> list[bytes]:

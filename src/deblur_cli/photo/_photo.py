@@ -28,6 +28,7 @@ class Metadata:
     dpi: horizontal, vertical.
     native: what only the photo's own format can hold: (name, bytes) of JPEG segments or PNG chunks.
     cicp: colours told by numbers and not, or not only, by a profile.
+    gain_map: a JPEG file that says by how much each place is brighter on an HDR screen. video: of a motion photo.
     """
 
     icc: bytes | None = None
@@ -38,6 +39,8 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     native: tuple[tuple[str, bytes], ...] = ()
     cicp: Cicp | None = None
+    gain_map: bytes | None = None
+    video: bytes | None = None
 
     def kinds(self) -> tuple[str, ...]:
         """Which kinds there are, in the words of docs/formats.md."""
@@ -51,6 +54,8 @@ class Metadata:
             "comment": self.comment,
             "CICP": self.cicp and not self.cicp.ordinary,
             "DPI": self.dpi,
+            "gain map": self.gain_map,
+            "video": self.video,
         }
         return tuple(kind for kind, value in present.items() if value)
 

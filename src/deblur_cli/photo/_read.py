@@ -17,6 +17,7 @@ from deblur_cli.photo._extras import open_heic, open_raw
 from deblur_cli.photo._formats import FORMATS, format_of_bytes
 from deblur_cli.photo._gif_bmp import open_bmp, open_gif
 from deblur_cli.photo._jpeg import open_jpeg
+from deblur_cli.photo._jpeg_more import turned_gain_map
 from deblur_cli.photo._jxl import open_jxl
 from deblur_cli.photo._netpbm import open_netpbm
 from deblur_cli.photo._photo import Opened, Photo, Samples
@@ -208,6 +209,8 @@ def _decoded(opened: Opened) -> Photo:
     if metadata.exif and orientation_of(metadata.exif) != 1:
         xmp = metadata.xmp and upright_xmp(metadata.xmp)
         metadata = replace(metadata, exif=upright_exif(metadata.exif), xmp=xmp)
+    if opened.orientation > 1 and metadata.gain_map:
+        metadata = replace(metadata, gain_map=turned_gain_map(metadata.gain_map, opened.orientation))
     channels = 3 if samples.shape[2] > 2 else 1
     return Photo(
         pixels=np.ascontiguousarray(samples[..., :channels]),
