@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ PHOTOS = 10_000 if FULL else 120
 FOLDERS = 500 if FULL else 12
 BROKEN = PHOTOS // 100
 KILLS = 50 if FULL else 4
+DEATHS = 100 if FULL else 4
 FILES_TO_PLAN = 100_000 if FULL else 2000
 SCRIPT = [sys.executable, str(Path(__file__).with_name("identity_batch.py"))]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -46,12 +48,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def batch(*arguments: object, told: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+def batch(*arguments: object, told: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*SCRIPT, "batch", *map(str, arguments), "--json"],
         stdout=told,
         stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
     )
 
 
@@ -160,6 +162,49 @@ def test_killed_at_random_and_resumed_it_ends_as_if_nothing_had_happened(
     assert summary["done"] + summary["skipped"] == PHOTOS - BROKEN
     assert files(out) == files(uninterrupted)
     assert len(journal(out)) == len(set(journal(out))) == PHOTOS - BROKEN, "done twice"
+
+
+def test_readers_and_writers_killed_at_random_cost_a_photo_each_at_most(
+    tree: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    out, told = tree.with_name("codecs-killed"), tmp_path / "told"
+    rng = random.Random(4)
+    deaths = 0
+    with told.open("wb") as file:
+        process = batch(tree, "-o", out, told=file.fileno(), DEBLUR_TEST_PAUSE_S="0.03")
+        while process.poll() is None and deaths < DEATHS:
+            time.sleep(rng.uniform(0.02, 0.3))
+            for child in codecs_of(process.pid)[rng.randint(0, 1) :][:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(child, rng.choice((signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL)))
+                    deaths += 1
+        assert process.wait() == 1
+    *lines, last = map(json.loads, told.read_bytes().splitlines())
+    killed = [line for line in lines if line["status"] == "failed" and "the process that" in line["error"]]
+    print(f"\n{deaths} readers and writers killed: {len(killed)} photos failed by it")
+    assert deaths > DEATHS // 2
+    assert len(killed) <= deaths
+    assert (last["summary"]["failed"], last["summary"]["not_done"]) == (BROKEN + len(killed), 0)
+    expected, found = files(uninterrupted), files(out)
+    assert len(found) == len(expected) - len(killed)
+    assert all(expected[name] == data for name, data in found.items())
+    lines_of(batch(tree, "-o", out, "--retry-failed"))
+    assert files(out) == expected
+
+
+def codecs_of(pid: int) -> list[int]:
+    """The processes in which a batch reads and writes."""
+    children = bytes_of(Path(f"/proc/{pid}/task/{pid}/children")).split()
+    return [
+        int(child) for child in children if b"spawn_main" in bytes_of(Path(f"/proc/{int(child)}/cmdline"))
+    ]
+
+
+def bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # of a process that has ended
+        return b""
 
 
 def test_what_is_done_is_skipped(tree: Path, uninterrupted: Path) -> None:

@@ -52,7 +52,9 @@ class Isolated:
         self._running: tuple[BaseProcess, Connection[Any, Any]] | None = None
 
     def start(self) -> tuple[BaseProcess, "Connection[Any, Any]"]:
-        """Start it now, so that the first call need not wait for it."""
+        """Start it now, so that the first call need not wait for it; again if it has died meanwhile."""
+        if self._running and not self._running[0].is_alive():
+            self.close()
         if self._running is None:
             context = get_context("spawn")  # a forked process would inherit locks that are held
             ours, theirs = context.Pipe()
