@@ -1,6 +1,6 @@
 """What undoing camera shake brings, as rows of Markdown: `python -m benchmarks.shake --photos FOLDER`.
 
-Columns in dB of PSNR over the photo as it was, means of a group: the network alone, the shake undone alone, both, and both with the true kernel. Each photo is compared
+Columns in dB of PSNR over the photo as it was, means of a group: the network alone, the photo deconvolved by the kernel that was found (where it was undone), both joined, and both with the true kernel. Each photo is compared
 where it lies: a blurred photo does not tell by which fraction of a pixel its sharp one is moved, so the truth is moved there (by 4 pixels at most). `worst` is the
 least of both against the network alone; `lowered` counts results below the photo itself (of sharp photos, whose noise the network takes away, all). Pictures of every case go into a folder if one is named.
 """
@@ -27,6 +27,7 @@ from deblur_cli import shake, stream
 from deblur_cli.api import find_weights_file
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer
+from deblur_cli.shake._undo import joined
 
 MOST_MOVED = 4
 BORDER = MOST_MOVED + TAPS
@@ -84,21 +85,19 @@ def measure(case: Case, network: Restormer, pictures: Path | None, number: int) 
         result[:, :h, :w] = stream.run(network, photo[None, :, :h, :w])[0]
         return eight_bits(result)
 
-    light = to_linear(case.blurry)
+    light, alone = to_linear(case.blurry), sharpened(case.blurry)
+    alone_light, noise = to_linear(alone), shake.measure_noise(light)
     started = time.monotonic()
-    undone = shake.undo(light)
+    undone = shake.undo(light, alone_light)
     seconds = time.monotonic() - started
-    alone = sharpened(case.blurry)
-    if undone.outcome == "undone":
-        shown = to_srgb(undone.light)
-        both = sharpened(shown)
-    else:
-        shown, both = case.blurry, alone
+    shown, both = case.blurry, alone
+    if undone.outcome == "undone" and undone.shake:
+        shown = eight_bits(to_srgb(shake.deconvolve(light, undone.shake, noise)))
+        both = eight_bits(to_srgb(undone.light))
     true = None
     if case.kernel is not None:
         known = shake.Shake(case.kernel[None, None], torch.ones(1, 1))
-        ceiling = sharpened(to_srgb(shake.deconvolve(light, known, shake.measure_noise(light))))
-        true = aligned_psnr(ceiling, case.sharp)
+        true = aligned_psnr(eight_bits(to_srgb(joined(light, alone_light, known, known=True)[0])), case.sharp)
     before = aligned_psnr(case.blurry, case.sharp)
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)
@@ -107,7 +106,7 @@ def measure(case: Case, network: Restormer, pictures: Path | None, number: int) 
         case.group,
         before,
         aligned_psnr(alone, case.sharp) - before,
-        aligned_psnr(eight_bits(shown), case.sharp) - before,
+        aligned_psnr(shown, case.sharp) - before,
         aligned_psnr(both, case.sharp) - before,
         None if true is None else true - before,
         undone.outcome,

@@ -205,11 +205,11 @@ def test_a_region_outside_the_photo_says_how_large_that_is(region: tuple[int, in
 # Shake, by a fake that says that it has undone one
 
 
-def doubling(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+def doubling(light: Tensor, alone: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
     return 2 * light, {"outcome": "undone"}
 
 
-def leaving(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+def leaving(light: Tensor, alone: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
     return None, {"outcome": "none"}
 
 
@@ -217,9 +217,9 @@ def test_shake_is_undone_in_linear_light() -> None:
     pixels = np.full((16, 16, 3), 100, np.uint8)
     seen: list[Tensor] = []
 
-    def unshake(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+    def unshake(light: Tensor, alone: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
         seen.append(light)
-        return doubling(light)
+        return doubling(light, alone)
 
     restored = restore_photo(photo_of(pixels), identity, tile=0, overlap=0, unshake=unshake)
     assert seen[0].shape == (3, 16, 16)
@@ -249,9 +249,9 @@ def test_a_region_is_unshaken_with_wide_surroundings_and_nothing_else_is_touched
     pixels = random_pixels(700, 800, 3, np.uint8) // 4
     sizes = []
 
-    def unshake(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+    def unshake(light: Tensor, alone: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
         sizes.append(light.shape)
-        return doubling(light)
+        return doubling(light, alone)
 
     region = (300, 300, 100, 80)
     restored = restore_region(photo_of(pixels), region, identity, tile=0, overlap=0, unshake=unshake)

@@ -1,6 +1,7 @@
 """What a camera does after the exposure: noise, sharpening, JPEG. All in tensors, so that it runs where the training runs."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,17 @@ def add_noise(
         noise = F.conv2d(F.pad(noise[:, None], (half,) * 4, "reflect"), kernel[None, None])[:, 0]
     variance = (1 - read_share) * linear.clamp_min(0) / MID_GREY + read_share
     return linear + sigma * variance.sqrt() * noise.to(linear.device)
+
+
+def random_tone(dice: Dice) -> Callable[[Tensor], Tensor]:
+    """What cameras' curves are besides sRGB's, which nobody who sees a photo knows: a power, and an S around the middle; sRGB 0..1 -> 0..1."""
+    power, contrast = dice.log_uniform(0.8, 1.25), dice.uniform(-0.2, 0.7)
+
+    def tone(srgb: Tensor) -> Tensor:
+        x = srgb.clamp(0, 1) ** power
+        return x + contrast * x * (1 - x) * (2 * x - 1)
+
+    return tone
 
 
 def sharpen(srgb: Tensor, amount: float, sigma: float) -> Tensor:

@@ -16,8 +16,9 @@ from deblur_cli.tiles import UNIT, plan_tiles
 Predict = Callable[[Tensor], Tensor]
 """(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of 8 -> the same shape and dtype, restored."""
 
-Unshake = Callable[[Tensor], tuple[Tensor | None, Mapping[str, Any]]]
-"""(c, h, w) float32 in linear light -> the same with camera shake undone, or None if it is left as it is; and what there is to say of it."""
+Unshake = Callable[[Tensor, Tensor], tuple[Tensor | None, Mapping[str, Any]]]
+"""(c, h, w) float32 in linear light, a photo and what the network makes of it -> the second with camera shake undone, or None if it is left as it is; and what there
+is to say of it."""
 
 Region = tuple[int, int, int, int]
 """x, y, width, height in pixels of the upright photo."""
@@ -69,7 +70,7 @@ def restore_photo(
     progress: Progress | None = None,
     unshake: Unshake | None = None,
 ) -> Restored:
-    """Undo a photo's shake, then restore it tile by tile; size, bit depth, alpha and metadata stay as they are.
+    """Restore a photo tile by tile, then undo its shake; size, bit depth, alpha and metadata stay as they are.
 
     tile, overlap: as from `tiles.check_tile`; tile 0 takes the photo whole. strength: 0 (the input) to 1 (the
     network's output). PhotoError if the network's output is not finite.
@@ -80,9 +81,8 @@ def restore_photo(
         raise PhotoError(
             "some of its samples are no numbers (NaN) or infinite", hint="Save it again without them."
         )
-    unshaken, shake = _unshaken(image, photo, unshake) if unshake else (image, {})
     h, w = image.shape[-2:]
-    padded = pad_to_unit(unshaken)
+    padded = pad_to_unit(image)
     plan = plan_tiles((padded.shape[-2], padded.shape[-1]), tile, overlap)
     restored = torch.zeros_like(padded)
     for done, (row, column) in enumerate(plan):
@@ -96,7 +96,9 @@ def restore_photo(
             )
         weights = torch.from_numpy(row.weights)[:, None] * torch.from_numpy(column.weights)
         restored[area] += weights * prediction
-    restored = image + strength * (restored[..., :h, :w] - image) if strength < 1 else restored[..., :h, :w]
+    restored = restored[..., :h, :w]
+    restored, shake = _unshaken(image, restored, photo, unshake) if unshake else (restored, {})
+    restored = image + strength * (restored - image) if strength < 1 else restored
     pixels = to_pixels(restored, photo.pixels, photo.peak)
     if photo.alpha is not None:  # what nobody can see stays as it was
         pixels = np.where(photo.alpha[..., None] == 0, photo.pixels, pixels)
@@ -113,11 +115,13 @@ def restore_photo(
     return Restored(replace(photo, pixels=pixels), details)
 
 
-def _unshaken(image: Tensor, photo: Photo, unshake: Unshake) -> tuple[Tensor, Mapping[str, Any]]:
-    """(1, c, h, w) as in the file, by way of linear light; the same tensor where nothing was undone."""
+def _unshaken(
+    image: Tensor, alone: Tensor, photo: Photo, unshake: Unshake
+) -> tuple[Tensor, Mapping[str, Any]]:
+    """(1, c, h, w) as in the file, the photo and what the network makes of it, by way of linear light; the same tensor where nothing was undone."""
     curve = tone_curve_of(photo)
-    light, shake = unshake(torch.from_numpy(curve.to_linear(image[0].numpy())))
-    return (image if light is None else torch.from_numpy(curve.to_encoded(light.numpy()))[None]), shake
+    light, shake = unshake(*(torch.from_numpy(curve.to_linear(each[0].numpy())) for each in (image, alone)))
+    return (alone if light is None else torch.from_numpy(curve.to_encoded(light.numpy()))[None]), shake
 
 
 def restore_region(
@@ -171,7 +175,7 @@ def _part(photo: Photo, area: tuple[slice, slice]) -> Photo:
 def _unshake_within(
     photo: Photo, unshake: Unshake, region: Region, surroundings: tuple[slice, slice]
 ) -> Unshake:
-    """The shake of a wider part of the photo undone, of which the surroundings of the region are then taken."""
+    """The shake of a wider part of the photo undone, of which the surroundings of the region are then taken; the network has seen no more than these."""
     x, y, w, h = region
     top, left = max(0, y - SHAKE_CONTEXT), max(0, x - SHAKE_CONTEXT)
     wide = _part(photo, (slice(top, y + h + SHAKE_CONTEXT), slice(left, x + w + SHAKE_CONTEXT)))
@@ -180,9 +184,12 @@ def _unshake_within(
         for part, start in zip(surroundings, (top, left), strict=True)
     )
 
-    def cut(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+    def cut(light: Tensor, alone: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
         image = to_tensor(fill_transparent(wide).pixels, photo.peak)
-        unshaken, shake = unshake(torch.from_numpy(tone_curve_of(photo).to_linear(image[0].numpy())))
+        wide_light = torch.from_numpy(tone_curve_of(photo).to_linear(image[0].numpy()))
+        wide_alone = wide_light.clone()
+        wide_alone[:, rows, columns] = alone
+        unshaken, shake = unshake(wide_light, wide_alone)
         return (None if unshaken is None else unshaken[:, rows, columns].contiguous()), shake
 
     return cut

@@ -1,11 +1,12 @@
-"""Cases for the judge: `python -m training.shake.cases --photos FOLDER --out FOLDER --minutes 60`.
+"""Cases for the judge and the fusion: `python -m training.shake.cases --photos FOLDER --out FOLDER --minutes 60`.
 
-Each photo is deconvolved by what the estimation makes of it, from each of its starts, by its true kernel as a good estimate has it, and by
+Each photo is deconvolved by what the estimation makes of it, from some of its starts, by its true kernel as a good estimate has it, and by
 wrong ones. Half of the photos are not shaken: sharp, out of focus, soft, with a background meant so, with a thing that moves, averaged video.
 """
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,12 +19,12 @@ from deblur_cli.api import find_weights_file
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer
 from deblur_cli.shake import _estimate as search
-from deblur_cli.shake._deconvolve import deconvolve_part, measure_noise, prior_weight
-from deblur_cli.shake._judge import CELL, compared
+from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
+from deblur_cli.shake._judge import rest_of
 from deblur_cli.shake._kernels import rescaled
 from deblur_cli.shake._predictor import Predictor, load_predictor
 from training.blur import convolve, gaussian_kernel, to_linear, to_srgb
-from training.degrade import add_noise, jpeg
+from training.degrade import add_noise, jpeg, random_tone
 from training.dice import Dice
 from training.pairs import (
     expose,
@@ -49,7 +50,9 @@ KINDS = {
     "video": 0.05,
     "varying": 0.05,
 }
-PHOTOS_A_FILE, OTHERS = 16, 2
+OWN_TONE = 0.3
+"""Of photos that come from a camera with a curve of its own."""
+PHOTOS_A_FILE, STARTS = 16, 2
 MOST_MOVED = 3.0
 """Pixels: what lies further off is no shake that was found."""
 
@@ -67,16 +70,17 @@ def make_photo(photos: Photos, dice: Dice) -> tuple[str, Tensor, Tensor, Tensor]
     else:
         blurry, sharp = _blurred(kind, _scene(photos, dice), photos, kernel, dice)
     inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    return kind, taken(blurry[inside], dice), to_srgb(sharp[inside]), kernel
+    return kind, *taken(blurry[inside], sharp[inside], dice), kernel
 
 
-def taken(light: Tensor, dice: Dice) -> Tensor:
-    """Linear light as a camera writes it down: noise, 8-bit sRGB, sometimes JPEG."""
+def taken(light: Tensor, sharp: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
+    """Linear light as a camera writes it down: noise, sometimes a curve of its own, 8-bit sRGB, sometimes JPEG; and the sharp one as it would have."""
     noise = dice.log_uniform(0.0008, 0.015)
     photo = to_srgb(add_noise(light.clamp(0, 1), noise, dice, read_share=dice.uniform(0, 1)))
-    if dice.chance(0.3):
-        photo = jpeg(photo, dice.integer(75, 97), subsample=dice.chance(0.5))
-    return eight_bits(photo)
+    quality, subsample = (dice.integer(75, 97) if dice.chance(0.3) else None), dice.chance(0.5)
+    tone = random_tone(dice) if dice.chance(OWN_TONE) else torch.clone
+    photo = tone(photo)
+    return eight_bits(jpeg(photo, quality, subsample=subsample) if quality else photo), tone(to_srgb(sharp))
 
 
 def _scene(photos: Photos, dice: Dice) -> Tensor:
@@ -109,38 +113,43 @@ def other_kernel(kind: str, kernel: Tensor, dice: Dice) -> Tensor:
 
 
 @torch.no_grad()
-def make_cases(
-    photos: Photos, network: Restormer, predictor: Predictor, dice: Dice
-) -> list[tuple[Tensor, Tensor]]:
-    """For each kernel of one photo (3, h, w) as of `compared`, and (3, h / 16, w / 16) errors before, of the network alone and after.
+def make_cases(photos: Photos, network: Restormer, predictor: Predictor, dice: Dice) -> dict[str, Tensor]:
+    """One photo, undone by each of several kernels k, as bytes: photo and alone (1, 3, h, w), the latter of the network alone; sparse, linear and truth
+    (k, 3, h, w) and rest (k, h, w).
 
-    The deconvolved photo is compared where it lies.
+    The truth is where the deconvolved photo has it, if that has gained, else where the photo has it.
     """
     kind, photo, sharp, kernel = make_photo(photos, dice)
     light = to_linear(photo)
-    grey, weight = light.mean(0), prior_weight(measure_noise(light))
-    alone = stream.run(network, photo[None])[0].clamp(0, 1)
-    frames = search.pyramid(grey, measure_noise(grey[None]))
-    guesses = [other_kernel(kind, kernel, dice) for _ in range(OTHERS)]
-    for start in search.starts(grey.device):
-        (found,) = search.climb([start], frames, predictor, lambda *_: 0.0)
-        scale = (found.frame or frames[-1]).scale
-        guesses.append(rescaled(found.kernels, 1 / scale)[0])
-    cases = []
-    for guess in guesses:
+    weight = prior_weight(measure_noise(light))
+    alone = stream.run(network, photo[None]).clamp(0, 1)
+    cases: list[tuple[Tensor, ...]] = []
+    for guess in _guesses(kind, light.mean(0), kernel, predictor, dice):
         if guess.shape[0] % 2 and guess.isfinite().all():
-            after = deconvolve_part(light, guess, weight)
-            result = to_srgb(after)
-            away = offset(sharp.mean(0, keepdim=True), result.mean(0, keepdim=True), MOST_MOVED)
-            errors = [errors_of(photo, sharp), errors_of(alone, sharp)]
-            errors.append(errors_of(result, moved(sharp[None], away)[0]))
-            cases.append((compared(light, after, guess), torch.stack(errors)))
-    return cases
+            sparse, linear = deconvolve_twice(light, guess, weight)
+            rest = rest_of(light, sparse, guess)
+            sparse, linear = to_srgb(sparse).clamp(0, 1), to_srgb(linear).clamp(0, 1)
+            away = offset(sharp.mean(0, keepdim=True), sparse.mean(0, keepdim=True), MOST_MOVED)
+            there = moved(sharp[None], away)[0].clamp(0, 1)
+            gained = (sparse - there).square().mean() < (alone - sharp).square().mean()
+            cases.append((sparse, linear, there if gained else sharp, rest))
+    stacked = (torch.stack(each) for each in zip(*cases, strict=True))
+    made = {"photo": photo[None], "alone": alone}
+    made |= dict(zip(("sparse", "linear", "truth", "rest"), stacked, strict=True))
+    return {name: (tensor * 255).round().byte() for name, tensor in made.items()}
 
 
-def errors_of(photo: Tensor, sharp: Tensor) -> Tensor:
-    """(3, h, w) both -> (h / 16, w / 16) mean squared error of each place."""
-    return F.avg_pool2d((photo - sharp).square().mean(0, keepdim=True), CELL)[0]
+def _guesses(kind: str, grey: Tensor, kernel: Tensor, predictor: Predictor, dice: Dice) -> Iterator[Tensor]:
+    """(n, n) each: what the estimation makes of it, from some of its starts, and others; of shaken photos one that is right, or nearly."""
+    if kind == "shake":
+        yield kernel if dice.chance(0.4) else nearly_right(kernel, dice)
+    yield other_kernel(kind, kernel, dice)
+    frames = search.pyramid(grey, measure_noise(grey[None]))
+    starts = search.starts(grey.device)
+    for _ in range(STARTS):
+        (found,) = search.climb([starts[dice.integer(0, len(starts) - 1)]], frames, predictor, lambda *_: 0.0)
+        scale = (found.frame or frames[-1]).scale
+        yield rescaled(found.kernels, 1 / scale)[0]
 
 
 def main() -> None:
@@ -157,13 +166,9 @@ def main() -> None:
     args.out.mkdir(exist_ok=True)
     number, ends = args.start, time.monotonic() + 60 * args.minutes
     while time.monotonic() < ends:
-        made = [
-            case
-            for i in range(PHOTOS_A_FILE)
-            for case in make_cases(photos, network, predictor, Dice(31337, number, i))
-        ]
-        shown, errors = (torch.stack(each) for each in zip(*made, strict=True))
-        file = {"shown": (shown * 255).round().byte(), "errors": errors}
+        made = [make_cases(photos, network, predictor, Dice(31337, number, i)) for i in range(PHOTOS_A_FILE)]
+        file = {name: torch.cat([each[name] for each in made]) for name in made[0]}
+        file["of"] = torch.cat([torch.full((len(each["rest"]),), i) for i, each in enumerate(made)])
         path = args.out / f"{number:06d}.safetensors"
         save_file(file, path.with_suffix(".new"))
         path.with_suffix(".new").rename(path)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
 from deblur_cli.shake._judge import CELL, Judge, mean_gain
 from training.dice import Dice
 from training.shake.learner import Learner
+from training.shake.read_cases import read_cases
 
 KEPT_OUT_OF = 6
 CROP = 192
@@ -66,8 +66,18 @@ def main() -> None:
 
 def read(files: list[Path]) -> tuple[Tensor, Tensor]:
     """(n, 3, h, w) uint8 as of `compared`, and (n, 3, h / 16, w / 16) errors before, of the network alone and after."""
-    cases = [load_file(path) for path in files]
-    return torch.cat([case["shown"] for case in cases]), torch.cat([case["errors"] for case in cases])
+    cases = read_cases(files)
+    errors = []
+    for i in range(len(cases)):
+        sources, truth = cases.at(i)
+        photos = sources[:9].float().view(3, 3, *sources.shape[1:]) / 255
+        errors.append(torch.stack([errors_of(photo, truth / 255) for photo in photos]))
+    return torch.stack([cases.shown(i) for i in range(len(cases))]), torch.stack(errors)
+
+
+def errors_of(photo: Tensor, sharp: Tensor) -> Tensor:
+    """(3, h, w) both -> (h / 16, w / 16) mean squared error of each place."""
+    return F.avg_pool2d((photo - sharp).square().mean(0, keepdim=True), CELL)[0]
 
 
 def crops(shown: Tensor, errors: Tensor, count: int, dice: Dice) -> tuple[Tensor, Tensor]:

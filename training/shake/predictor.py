@@ -20,7 +20,7 @@ from deblur_cli.shake._fourier import gradient_power, gradients, transfer
 from deblur_cli.shake._kernels import centred, fit_into, rescaled, tidied
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
 from training.blur import convolve, to_linear, to_srgb
-from training.degrade import add_noise
+from training.degrade import add_noise, random_tone
 from training.dice import Dice
 from training.pairs import expose
 from training.photos import Photos, random_crop, read_photos
@@ -42,6 +42,8 @@ MOST_MOVED = 8
 """Pixels by which the kernel that is handed on may lie beside the true one."""
 FAINT = 0.04
 SHOWN_NOISE = 2e-3
+OWN_TONE = 0.4
+"""Of photos that come from a camera with a curve of its own: what they are taken for is then not quite the light that was blurred."""
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """(b, h, w) blurred and sharp, grey, 1 for nearly the brightest; (b, n, n) the true kernel and the one that is handed on."""
@@ -103,12 +105,14 @@ def _taken(
 
     scenes = expose([crop() for _ in range(TOGETHER)], dice)
     read_share = dice.uniform(0, 1)
+    tone = random_tone(dice) if dice.chance(OWN_TONE) else torch.clone
     inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    sharp = torch.stack([scene.mean(0)[inside] for scene in scenes])
+    sharp = torch.stack([to_linear(tone(to_srgb(scene))).mean(0)[inside] for scene in scenes])
     photos_made = [
         add_noise(convolve(scene, kernel).clamp(0, 1), noise, dice, read_share=read_share) for scene in scenes
     ]
-    blurred = torch.stack([to_linear(eight_bits(to_srgb(photo))).mean(0)[inside] for photo in photos_made])
+    as_filed = [to_linear(eight_bits(tone(to_srgb(photo)))) for photo in photos_made]
+    blurred = torch.stack([photo.mean(0)[inside] for photo in as_filed])
     white = blurred.flatten().quantile(0.98).clamp_min(0.02)
     return (
         blurred / white,

@@ -55,7 +55,7 @@ class Deblurrer:
     device: auto, cpu, cuda, cuda:N or mps. precision: auto, fp32 or bf16. tile: auto, 0 for the whole photo, or a size
     in pixels. window: of the attention's statistics in pixels, 0 for the whole tile; by default what the weights were
     trained with. memory_share: the part of the device's free memory that is ours, where several processes share it.
-    shake: auto finds camera shake and undoes it before the network, where it believes that helps; off leaves it to the network. kernel: of a
+    shake: auto finds camera shake and undoes it, where it believes that helps; off leaves it to the network. kernel: of a
     shake that is known, a picture file or an array (h, w) of the path in light on black. kernel_from: the area x, y, width, height
     of the photo that holds the trace of a lamp. UsageError for a wrong value, WeightsError for weights that cannot be used.
     """
@@ -187,8 +187,8 @@ class _Run:
     def __init__(self, deblurrer: Deblurrer, progress: Progress | None) -> None:
         self.deblurrer, self.progress = deblurrer, progress
         self.done, self.tiles, self.redone = 0.0, 1, 0
-        self.before = 0
-        """Steps before the first tile: one if shake is looked for."""
+        self.steps_after = 0
+        """The last tile: one if shake is looked for."""
 
     def at_tile(self, done: float, tiles: int) -> None:
         """The next tile begins."""
@@ -198,19 +198,19 @@ class _Run:
     def inside_tile(self, share: float) -> None:
         """So much of the tile at hand is done."""
         if self.progress:
-            self.progress(self.before + self.done + share, self.before + self.tiles)
+            self.progress(self.done + share, self.tiles + self.steps_after)
 
     def unshake_by(self, kernel: Tensor | None) -> Unshake:
         """What undoes shake by a kernel that is known, or by one that it finds itself."""
         device = torch.device("cpu") if self.deblurrer.device.type == "mps" else self.deblurrer.device
-        self.before = 1
+        self.steps_after = 1
 
         def tell(share: float) -> None:
             if self.progress:
-                self.progress(share, 2)
+                self.progress(self.tiles + share, self.tiles + 1)
 
-        def unshake(light: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
-            undone = shake.undo(light.to(device), kernel=kernel, progress=tell)
+        def unshake(light: Tensor, alone: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
+            undone = shake.undo(light.to(device), alone.to(device), kernel=kernel, progress=tell)
             return (undone.light.cpu() if undone.outcome == "undone" else None), told_of(undone)
 
         return unshake

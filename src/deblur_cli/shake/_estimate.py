@@ -6,8 +6,8 @@ At each scale, in turns: the sharp photo's gradients, as a small network guesses
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -137,18 +137,33 @@ def climb(
     for number, frame in enumerate(frames):
         regions = telling_regions(frame)
         judged = max(frame.light.shape) >= JUDGED or number == len(frames) - 1
-        reached = []
-        for guess in guesses:
-            if guess.ended:
-                reached.append(guess)
-                continue
-            kernels = grown(guess.kernels) if number else guess.kernels
-            together = torch.ones(1, len(regions.light), device=kernels.device)
-            turns = TURNS if number else FIRST_TURNS
-            kernels = fit(kernels, regions, predictor, together, turns=turns, noises=guess.noises)
-            reached.append(Guess(kernels, guess.noises, frame, gain(kernels, frame) if judged else 0.0))
-        guesses = sorted(reached, key=lambda guess: -guess.gain)[: KEPT if judged else None]
+        live = [guess for guess in guesses if not guess.ended]
+        if live:
+            before = [grown(guess.kernels) if number else guess.kernels for guess in live]
+            noises = [guess.noises for guess in live]
+            after = _fit_all(before, regions, predictor, TURNS if number else FIRST_TURNS, noises)
+            live = [Guess(k, guess.noises, frame) for k, guess in zip(after, live, strict=True)]
+        if judged:
+            live = [replace(guess, gain=gain(guess.kernels, frame)) for guess in live]
+        guesses = sorted(live + [guess for guess in guesses if guess.ended], key=lambda guess: -guess.gain)
+        guesses = guesses[: KEPT if judged else None]
     return guesses
+
+
+def _fit_all(
+    guesses: list[Kernels], regions: Regions, predictor: Predictor, turns: int, noises: list[float]
+) -> list[Kernels]:
+    """(1, n, n) each, n of its own, made to fit the regions: all at once, which small frames are quicker by."""
+    sides = [guess.shape[-1] for guess in guesses]
+    device, r = regions.light.device, len(regions.light)
+    kernels = torch.cat([fit_into(guess, max(sides)) for guess in guesses])
+    rooms = [fit_into(torch.ones(1, side, side, device=device), max(sides)) > 0 for side in sides]
+    together = torch.eye(len(guesses), device=device).repeat_interleave(r, 1)
+    copies = Regions(*(each.repeat(len(guesses), 1, 1) for each in (regions.light, regions.window)))
+    kernels = fit(
+        kernels, copies, predictor, together, turns=turns, noises=noises, room=torch.cat(rooms).float()
+    )
+    return [fit_into(kernel[None], side) for kernel, side in zip(kernels, sides, strict=True)]
 
 
 def fit(
@@ -158,17 +173,24 @@ def fit(
     together: Tensor,
     *,
     turns: int = TURNS,
-    noises: float = 1.0,
+    noises: Sequence[float] = (1.0,),
+    room: Tensor | None = None,
 ) -> Kernels:
-    """Kernels made to fit the regions. together: (k, r), how much each region's evidence counts for each kernel. noises: as of `tidied`."""
+    """Kernels made to fit the regions.
+
+    together: (k, r), how much each region's evidence counts for each kernel. noises: of each kernel, or of all, as of `tidied`. room: (k, n, n), 1 where a
+    kernel may be, and 0 elsewhere.
+    """
     blurred = torch.stack(gradients(regions.light), 1) * regions.window[:, None]
     n, count = kernels.shape[-1], len(regions.light)
     for _ in range(turns):
-        seen = inverse_filters(regions.light, kernels.expand(count, n, n))
+        seen = inverse_filters(regions.light, kernels.repeat_interleave(count // len(kernels), 0))
         sharp = predictor(seen) * regions.window[:, None]
         auto, cross = correlations(sharp, blurred, n)
         auto, cross = ((together @ each.flatten(1)).view(-1, *each.shape[1:]) for each in (auto, cross))
-        kernels = torch.stack([tidied(kernel, noises) for kernel in least_squares(auto, cross, RIDGE)])
+        found = least_squares(auto, cross, RIDGE, room=room)
+        of_each = [*noises] * (len(found) // len(noises))
+        kernels = torch.stack([tidied(kernel, noise) for kernel, noise in zip(found, of_each, strict=True)])
     return kernels
 
 
@@ -182,8 +204,10 @@ def correlations(sharp: Tensor, blurred: Tensor, n: int) -> tuple[Tensor, Tensor
     return auto.roll((n - 1, n - 1), (-2, -1))[:, : 2 * n - 1, : 2 * n - 1], cross
 
 
-def least_squares(auto: Tensor, cross: Tensor, ridge: float, iterations: int = 20) -> Kernels:
-    """(k, 2n-1, 2n-1) and (k, n, n) -> the (k, n, n) kernels that solve them with a ridge, by conjugate gradients."""
+def least_squares(
+    auto: Tensor, cross: Tensor, ridge: float, iterations: int = 20, room: Tensor | None = None
+) -> Kernels:
+    """(k, 2n-1, 2n-1) and (k, n, n) -> the (k, n, n) kernels that solve them with a ridge, by conjugate gradients; room: as of `fit`."""
     n = cross.shape[-1]
     size = (3 * n, 3 * n)
     auto_ft = torch.fft.rfft2(auto, size)
@@ -191,12 +215,13 @@ def least_squares(auto: Tensor, cross: Tensor, ridge: float, iterations: int = 2
 
     def times(kernels: Tensor) -> Tensor:
         product = torch.fft.irfft2(torch.fft.rfft2(kernels, size) * auto_ft, size)
-        return product[:, n - 1 : 2 * n - 1, n - 1 : 2 * n - 1] + ridges * kernels
+        product = product[:, n - 1 : 2 * n - 1, n - 1 : 2 * n - 1] + ridges * kernels
+        return product if room is None else product * room
 
     def energy(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).sum((1, 2), keepdim=True)
 
-    kernels, rest = torch.zeros_like(cross), cross.clone()
+    kernels, rest = torch.zeros_like(cross), cross if room is None else cross * room
     direction, size_of_rest = rest.clone(), energy(rest, rest)
     for _ in range(iterations):
         image = times(direction)

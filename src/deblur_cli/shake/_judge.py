@@ -1,4 +1,4 @@
-"""Whether undoing a shake has brought a photo nearer to the truth, place by place, by a small network that has seen many go wrong.
+"""Whether undoing a shake has brought a photo nearer to the truth, by a small network that has seen many go wrong.
 
 Wrong kernels leave marks that an eye sees at once: rings, doubled edges, grain with a direction. The network is shown the photo before, the
 photo after, and what blurring the second again misses of the first; it answers in decibels, against what sharpening alone would have
@@ -9,16 +9,18 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deblur_cli.shake._fourier import transfer_in_place
-from deblur_cli.shake._predictor import Residual
+from deblur_cli.shake._networks import Residual, loaded
+from deblur_cli.shake._srgb import to_srgb
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
 CELL = 16
 """Pixels a side of the places that it judges."""
 CHANNELS = (48, 64, 96)
+OPINION_DB = (-3.0, 8.0)
+"""Of what the judge says: the least that is told apart, and the range."""
 REST_GAIN = 4.0
 """How much larger the rest is shown than it is."""
 
@@ -49,34 +51,32 @@ class Judge(nn.Module):
 
 def load_judge(device: torch.device, path: Path = WEIGHTS) -> Judge:
     """The network of the package, ready to be used."""
-    network = Judge()
-    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return network.to(device).eval().requires_grad_(False)
+    return loaded(Judge(), path, device)
 
 
 def compared(before: Tensor, after: Tensor, kernel: Tensor) -> Tensor:
-    """(c, h, w) linear light before and after, and the kernel (n, n) -> (3, h, w) grey: both, and what blurring the second again misses of the first."""
+    """(c, h, w) linear light before and after, and the kernel (n, n) -> (3, h, w) grey: both, and `rest_of` them."""
+    return torch.stack([to_srgb(before).mean(0), to_srgb(after).mean(0), rest_of(before, after, kernel)])
+
+
+def rest_of(before: Tensor, after: Tensor, kernel: Tensor) -> Tensor:
+    """(c, h, w) both -> (h, w), 0.5 for none: what blurring the second again misses of the first, in sRGB, REST_GAIN times as large."""
     size = (before.shape[-2], before.shape[-1])
     again = torch.fft.irfft2(torch.fft.rfft2(after.mean(0)) * transfer_in_place(kernel, size), size)
-    rest = _to_srgb(again) - _to_srgb(before.mean(0))
-    shown = [_to_srgb(before).mean(0), _to_srgb(after).mean(0), (0.5 + REST_GAIN * rest).clamp(0, 1)]
-    return torch.stack(shown)
+    return (0.5 + REST_GAIN * (to_srgb(again) - to_srgb(before.mean(0)))).clamp(0, 1)
 
 
-def judged(network: Judge, shown: Tensor) -> Tensor:
-    """(3, h, w) as of `compared` -> (1, h, w) dB, the mean of 3x3 places each."""
+def opinion(network: Judge, shown: Tensor) -> Tensor:
+    """(3, h, w) as of `compared` -> (h, w) in 0..1: the gain that the judge expects of each place and those around it, over the range of OPINION_DB."""
     _, h, w = shown.shape
     framed = F.pad(shown[None], (0, -w % CELL, 0, -h % CELL), "replicate")
     gains = F.avg_pool2d(network(framed)[:, None], 3, 1, 1, count_include_pad=False)
-    return F.interpolate(gains, size=framed.shape[-2:], mode="bilinear", align_corners=False)[0, :, :h, :w]
+    gains = F.interpolate(gains, size=framed.shape[-2:], mode="bilinear", align_corners=False)[0, 0, :h, :w]
+    least, range_db = OPINION_DB
+    return ((gains - least) / range_db).clamp(0, 1)
 
 
 def mean_gain(gains: Tensor, shown: Tensor) -> Tensor:
     """(r, h, w) in dB, of what was shown, (r, 3, 16 h, 16 w), as one number each: places that were changed more count more."""
     change = F.avg_pool2d((shown[:, 1] - shown[:, 0]).square()[:, None], CELL)[:, 0].sqrt() + 1e-3
     return (gains * change).sum((1, 2)) / change.sum((1, 2))
-
-
-def _to_srgb(light: Tensor) -> Tensor:
-    light = light.clamp(0, 1)
-    return torch.where(light <= 0.0031308, 12.92 * light, 1.055 * light.clamp_min(1e-4) ** (1 / 2.4) - 0.055)

@@ -9,8 +9,10 @@ from torch import Tensor
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.tiles import UNIT, plan_tiles
 
-TILE, VARYING_TILE = 1024, 384
-"""Side of the tiles where the kernels are all the same, and where they are not."""
+TILE, OVERLAP = 2048, 64
+"""Side of the tiles where the kernels are all the same, and what neighbours share."""
+VARYING_TILE = 384
+"""Where they are not: neighbours share a quarter, over which one kernel passes into the next."""
 
 Work = Callable[[Tensor, Tensor], Tensor]
 """(c, h, w) and a kernel (n, n) -> (planes, h, w)."""
@@ -26,9 +28,10 @@ def in_parts(
     """(planes, h, w): the work done on parts of (c, h, w) light with the kernel of each, faded into one another."""
     _, h, w = light.shape
     uniform = bool((shake.kernels == shake.kernels[:1, :1]).all())
-    side = max(TILE if uniform else VARYING_TILE, 3 * shake.kernels.shape[-1])
+    side = max(TILE if uniform else VARYING_TILE, 3 * shake.kernels.shape[-1]) // UNIT * UNIT
     rows, columns = -h % UNIT, -w % UNIT
-    plan = plan_tiles((h + rows, w + columns), side // UNIT * UNIT, side // 4 // UNIT * UNIT)
+    overlap = min(OVERLAP, side // 4) if uniform else side // 4
+    plan = plan_tiles((h + rows, w + columns), side, overlap // UNIT * UNIT)
     result = torch.zeros(planes, h + rows, w + columns, device=light.device)
     for done, (row, column) in enumerate(plan):
         kernel = kernel_at(shake, (row.start + row.stop) / 2 / h, (column.start + column.stop) / 2 / w)

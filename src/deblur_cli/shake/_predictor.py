@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deblur_cli.shake._fourier import gradient_power, gradients, transfer, wrap
+from deblur_cli.shake._networks import Residual, loaded
 
 WEIGHTS = Path(__file__).with_name("predictor.safetensors")
 MULTIPLE = 16
@@ -21,21 +21,6 @@ CHANNELS = (24, 48, 64, 96)
 MARGIN = 32
 STRONG, WEAK = 3e-2, 3e-3
 """Of the two inverse filters that it is shown: one that rings little and one that is sharp."""
-
-
-class Residual(nn.Module):
-    """Two convolutions, added to their input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.a = nn.Conv2d(channels, channels, 3, padding=1)
-        self.b = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.b.weight)
-        nn.init.zeros_(self.b.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(b, c, h, w) -> same."""
-        return x + self.b(F.relu(self.a(x)))
 
 
 class Predictor(nn.Module):
@@ -74,9 +59,7 @@ class Predictor(nn.Module):
 
 def load_predictor(device: torch.device, path: Path = WEIGHTS) -> Predictor:
     """The network of the package, ready to be used."""
-    network = Predictor()
-    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return network.to(device).eval().requires_grad_(False)
+    return loaded(Predictor(), path, device)
 
 
 def inverse_filters(light: Tensor, kernels: Tensor) -> Tensor:

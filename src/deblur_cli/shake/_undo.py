@@ -1,7 +1,7 @@
 """The whole way: find the shake, undo it, and keep what has come nearer to the truth.
 
-Several guesses at the kernel are made; the judge chooses, for all of the frame and then for each part of it, and decides in the end
-where the result is believed.
+Several guesses at the kernel are made; the judge chooses, for all of the frame and then for each part of it, and decides whether it is undone. Where the
+result is believed, a network decides that sees it beside the photo (`_fusion`).
 """
 
 from collections.abc import Callable
@@ -9,19 +9,26 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
-from deblur_cli.shake._deconvolve import deconvolve_part, measure_noise, prior_weight
-from deblur_cli.shake._judge import CELL, Judge, compared, judged, load_judge, mean_gain
+from deblur_cli.shake._deconvolve import deconvolve_part, deconvolve_twice, measure_noise, prior_weight
+from deblur_cli.shake._fusion import Fusion, fused, load_fusion
+from deblur_cli.shake._judge import CELL, Judge, compared, load_judge, mean_gain
 from deblur_cli.shake._kernels import Shake, extent, rescaled
 from deblur_cli.shake._parts import in_parts
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, load_predictor
 
-MARGIN_DB = 2.0
-"""What undoing a shake has to gain in the regions it is found from, as the judge sees it, to be tried on the photo."""
-TRUST_DB = (-0.1, 0.9)
-"""What it has to gain at a place to be believed there a little, and fully."""
+MARGIN_DB, LONG, PIXELS_A_DB = 0.5, 40, 15
+"""What undoing a shake has to gain in the regions it is found from, as the judge sees it, to be tried on the photo; beyond LONG pixels one dB more for so many. Long ones are found at
+coarse scales, where the judge sees less."""
+BELIEVED = 0.5
+"""Of what undoing a shake changes at a place: where so much is kept, it counts as undone."""
+PLACE = 32
+"""Pixels a side of such a place."""
+LEAST_CHANGE = 0.003
+"""Of linear light, root mean square: where undoing changes less there is nothing to believe."""
 LOCAL_MARGIN_DB = 0.2
 """By how much a region's own kernel has to be better than that of the whole frame."""
 MOST_REGIONS = 4
@@ -40,7 +47,7 @@ Progress = Callable[[float], None]
 class Undone:
     """What became of a photo.
 
-    light: (c, h, w) linear; the tensor that was handed in if nothing was undone. outcome: "none" (no shake seen), "undone",
+    light: (c, h, w) linear; the tensor `alone` that was handed in if nothing was undone. outcome: "none" (no shake seen), "undone",
     "left" (seen, and left alone). why: in words. share: of the frame in which it was undone, 0..1. shake: what was seen.
     """
 
@@ -65,42 +72,60 @@ def estimate(light: Tensor) -> Shake | None:
     return seen.shake if seen else None
 
 
-def undo(light: Tensor, *, kernel: Tensor | None = None, progress: Progress | None = None) -> Undone:
+def undo(
+    light: Tensor,
+    alone: Tensor | None = None,
+    *,
+    kernel: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Undone:
     """(c, h, w) float32 linear light, c 1 or 3, about 0..1 -> the same without its shake, on its device.
 
-    kernel: (n, n), n odd, of a user who knows it; it is used all over the frame, and trusted. progress is told the share done.
+    alone: the same photo as a network that does not know of the shake restores it, which is what is left where the shake is not undone. kernel: (n, n), n odd,
+    of a user who knows it; it is used all over the frame. progress is told the share done.
     """
     tell = progress or _nothing
+    alone = light if alone is None else alone
     if kernel is not None:
         shake = Shake(kernel[None, None].to(light.device), torch.ones(1, 1))
-        return Undone(undone(light, shake, tell)[0], "undone", "by the kernel given", 1.0, shake)
+        after, share = joined(light, alone, shake, tell, known=True)
+        return Undone(after, "undone", "by the kernel given", share, shake)
     if min(light.shape[-2:]) < SMALLEST_SIDE:
-        return Undone(light, "none", "the photo is too small to see a shake in it", 0.0, None)
+        return Undone(alone, "none", "the photo is too small to see a shake in it", 0.0, None)
     seen = _search(light, lambda share: tell(share / 2))
     if seen is None:
-        return Undone(light, "none", "no shake seen", 0.0, None)
-    if seen.gain < MARGIN_DB:
-        return Undone(light, "left", LEFT, 0.0, seen.shake)
-    after, gains = undone(light, seen.shake, lambda share: tell(0.5 + share / 2))
-    least, enough = TRUST_DB
-    trust = ((gains - least) / (enough - least)).clamp(0, 1)
-    share = float((trust > 0.5).float().mean())
+        return Undone(alone, "none", "no shake seen", 0.0, None)
+    if seen.gain < _margin(seen.shake):
+        return Undone(alone, "left", LEFT, 0.0, seen.shake)
+    after, share = joined(light, alone, seen.shake, lambda share: tell(0.5 + share / 2))
     if not share:
-        return Undone(light, "left", LEFT, 0.0, seen.shake)
+        return Undone(alone, "left", LEFT, 0.0, seen.shake)
     why = "it comes nearer to the truth, as far as can be told"
-    return Undone(torch.lerp(light, after, trust), "undone", why, share, seen.shake)
+    return Undone(after, "undone", why, share, seen.shake)
 
 
-def undone(light: Tensor, shake: Shake, progress: Progress | None = None) -> tuple[Tensor, Tensor]:
-    """(c, h, w) linear light, deconvolved all over the frame; and (h, w), what that gains in dB, as far as can be told."""
-    network, weight = _judge(light.device), prior_weight(measure_noise(light))
+def joined(
+    light: Tensor, alone: Tensor, shake: Shake, progress: Progress | None = None, *, known: bool = False
+) -> tuple[Tensor, float]:
+    """(c, h, w) linear light, before and as the network alone restores it -> without the shake where that is believed, and the share of the frame where it is.
+
+    known: the shake is certain; the judge is not asked.
+    """
+    network, judge = _fusion(light.device), None if known else _judge(light.device)
+    c, weight = light.shape[0], prior_weight(measure_noise(light))
 
     def work(part: Tensor, kernel: Tensor) -> Tensor:
-        after = deconvolve_part(part, kernel, weight)
-        return torch.cat([after, judged(network, compared(part, after, kernel))])
+        sparse, linear = deconvolve_twice(part[:c], kernel, weight)
+        result = fused(network, judge, (part[:c], part[c:], sparse, linear), kernel)
+        change = sparse - part[c:]
+        kept = ((result - part[c:]) * change).sum(0, keepdim=True)
+        return torch.cat([result, kept, change.square().sum(0, keepdim=True)])
 
-    planes = in_parts(light, shake, work, light.shape[0] + 1, progress)
-    return planes[:-1], planes[-1]
+    planes = in_parts(torch.cat([light, alone]), shake, work, c + 2, progress)
+    kept, changed = F.avg_pool2d(planes[c:], PLACE, ceil_mode=True)
+    changing = changed > c * LEAST_CHANGE**2
+    believed = (kept > BELIEVED * changed) & changing
+    return planes[:c], float(believed.sum()) / max(1, int(changing.sum()))
 
 
 def _search(light: Tensor, tell: Progress) -> _Seen | None:
@@ -175,6 +200,10 @@ def _gains(kernels: Tensor, regions: search.Regions, frame: search.Frame) -> Ten
     return torch.stack(gains).cpu()
 
 
+def _margin(shake: Shake) -> float:
+    return MARGIN_DB + max(0.0, shake.length - LONG) / PIXELS_A_DB
+
+
 def _nothing(share: float) -> None:
     pass
 
@@ -187,3 +216,8 @@ def _predictor(device: torch.device) -> Predictor:
 @cache
 def _judge(device: torch.device) -> Judge:
     return load_judge(device)
+
+
+@cache
+def _fusion(device: torch.device) -> Fusion:
+    return load_fusion(device)

@@ -1,0 +1,82 @@
+"""What is believed where: a small network sees the photo, what the network alone makes of it and what undoing the shake makes of it, and joins them.
+
+It has seen many kernels that were right, nearly right and wrong (training/shake/fusion.py): where the kernel is wrong it keeps what the network alone gives, where it is right it takes
+the deconvolved photo and clears it of noise and rings.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deblur_cli.shake._judge import Judge, compared, opinion
+from deblur_cli.shake._networks import Residual, loaded
+from deblur_cli.shake._srgb import to_light, to_srgb
+
+WEIGHTS = Path(__file__).with_name("fusion.safetensors")
+MULTIPLE = 8
+"""Height and width of its input: it works at half the size and two times half of that."""
+INPUTS = 14
+"""Planes: photo, alone, sparse and linear of three colours each, the rest, and the judge's opinion."""
+CHANNELS = (40, 64, 96)
+MORE = 0.1
+"""How much smaller than the sources what is added to their mean is."""
+
+
+class Fusion(nn.Module):
+    """(b, 14, h, w) in sRGB, as INPUTS says -> (b, 3, h, w) in sRGB.
+
+    h and w are multiples of 8.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        first = CHANNELS[0]
+        self.inp = nn.Conv2d(4 * INPUTS, first, 3, padding=1)
+        self.enc = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in CHANNELS)
+        pairs = list(pairwise(CHANNELS))
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2) for fine, coarse in pairs)
+        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
+        self.dec = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in CHANNELS[:-1])
+        self.out = nn.Conv2d(first, 4 * 6, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A mean of alone, sparse and linear, weighted pixel by pixel, and something more."""
+        features = self.inp(F.pixel_unshuffle(2 * x - 1, 2))
+        skipped = []
+        for stage, down in zip(self.enc, self.down, strict=False):
+            features = stage(features)
+            skipped.append(features)
+            features = down(features)
+        features = self.enc[-1](features)
+        for stage, up, skip in zip(reversed(self.dec), reversed(self.up), reversed(skipped), strict=True):
+            features = stage(F.pixel_shuffle(up(features), 2) + skip)
+        trust, more = F.pixel_shuffle(self.out(features), 2).chunk(2, 1)
+        of_each = torch.stack(x[:, 3:12].chunk(3, 1), 1)
+        return (trust.softmax(1)[:, :, None] * of_each).sum(1) + MORE * more
+
+
+def load_fusion(device: torch.device, path: Path = WEIGHTS) -> Fusion:
+    """The network of the package, ready to be used."""
+    return loaded(Fusion(), path, device)
+
+
+def fused(network: Fusion, judge: Judge | None, planes: Sequence[Tensor], kernel: Tensor) -> Tensor:
+    """(c, h, w) linear light each, c 1 or 3: the photo, what the network alone makes of it, and what undoing `kernel` makes of it, with a sparse prior and by a
+    linear filter -> the same, joined. What is brighter than 1 is taken from the second. judge: None for a kernel that is known to be right.
+    """
+    photo, alone, sparse, _ = planes
+    c, h, w = photo.shape
+    shown = compared(photo, sparse, kernel)
+    colours = [to_srgb(plane).expand(3, -1, -1) for plane in planes]
+    believed = opinion(judge, shown) if judge else torch.ones(h, w, device=photo.device)
+    sources = torch.cat([*colours, shown[2:], believed[None]])[None]
+    result = network(F.pad(sources, (0, -w % MULTIPLE, 0, -h % MULTIPLE), "replicate"))[0, :, :h, :w]
+    light = to_light(result.clamp(0, 1))
+    light = light if c == 3 else light.mean(0, keepdim=True)
+    return light + (alone - alone.clamp(0, 1))
