@@ -5,15 +5,14 @@ the deconvolved photo and clears it of noise and rings.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from deblur_cli.shake._judge import Judge, compared, opinion
-from deblur_cli.shake._networks import Residual, loaded
+from deblur_cli.shake._networks import UNet, loaded
 from deblur_cli.shake._srgb import to_light, to_srgb
 
 WEIGHTS = Path(__file__).with_name("fusion.safetensors")
@@ -26,37 +25,18 @@ MORE = 0.1
 """How much smaller than the sources what is added to their mean is."""
 
 
-class Fusion(nn.Module):
+class Fusion(UNet):
     """(b, 14, h, w) in sRGB, as INPUTS says -> (b, 3, h, w) in sRGB.
 
     h and w are multiples of 8.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        first = CHANNELS[0]
-        self.inp = nn.Conv2d(4 * INPUTS, first, 3, padding=1)
-        self.enc = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in CHANNELS)
-        pairs = list(pairwise(CHANNELS))
-        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2) for fine, coarse in pairs)
-        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
-        self.dec = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in CHANNELS[:-1])
-        self.out = nn.Conv2d(first, 4 * 6, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        super().__init__(INPUTS, 6, CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
         """A mean of alone, sparse and linear, weighted pixel by pixel, and something more."""
-        features = self.inp(F.pixel_unshuffle(2 * x - 1, 2))
-        skipped = []
-        for stage, down in zip(self.enc, self.down, strict=False):
-            features = stage(features)
-            skipped.append(features)
-            features = down(features)
-        features = self.enc[-1](features)
-        for stage, up, skip in zip(reversed(self.dec), reversed(self.up), reversed(skipped), strict=True):
-            features = stage(F.pixel_shuffle(up(features), 2) + skip)
-        trust, more = F.pixel_shuffle(self.out(features), 2).chunk(2, 1)
+        trust, more = super().forward(2 * x - 1).chunk(2, 1)
         of_each = torch.stack(x[:, 3:12].chunk(3, 1), 1)
         return (trust.softmax(1)[:, :, None] * of_each).sum(1) + MORE * more
 

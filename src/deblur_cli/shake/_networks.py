@@ -1,5 +1,6 @@
 """What the small networks of this package share."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,39 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, h, w) -> same."""
         return x + self.b(F.relu(self.a(x)))
+
+
+class UNet(nn.Module):
+    """(b, planes_in, h, w) -> (b, planes_out, h, w), at half the size and, for each further number of channels, half of that (Ronneberger et al. 2015).
+
+    h and w are multiples of 2 to the number of `channels`. A new one answers 0.
+    """
+
+    def __init__(self, planes_in: int, planes_out: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        first = channels[0]
+        self.inp = nn.Conv2d(4 * planes_in, first, 3, padding=1)
+        self.enc = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in channels)
+        pairs = list(pairwise(channels))
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2) for fine, coarse in pairs)
+        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
+        self.dec = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in channels[:-1])
+        self.out = nn.Conv2d(first, 4 * planes_out, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Down, and up again with what was skipped."""
+        features = self.inp(F.pixel_unshuffle(x, 2))
+        skipped = []
+        for stage, down in zip(self.enc, self.down, strict=False):
+            features = stage(features)
+            skipped.append(features)
+            features = down(features)
+        features = self.enc[-1](features)
+        for stage, up, skip in zip(reversed(self.dec), reversed(self.up), reversed(skipped), strict=True):
+            features = stage(F.pixel_shuffle(up(features), 2) + skip)
+        return F.pixel_shuffle(self.out(features), 2)
 
 
 def loaded(network: N, path: Path, device: torch.device) -> N:

@@ -4,15 +4,13 @@ A small convolutional network of our own (training/shake, docs/shake.md). Hand-m
 they turn it into edges, and the kernel that explains those edges is a point.
 """
 
-from itertools import pairwise
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from deblur_cli.shake._fourier import gradient_power, gradients, transfer, wrap
-from deblur_cli.shake._networks import Residual, loaded
+from deblur_cli.shake._networks import UNet, loaded
 
 WEIGHTS = Path(__file__).with_name("predictor.safetensors")
 MULTIPLE = 16
@@ -23,37 +21,18 @@ STRONG, WEAK = 3e-2, 3e-3
 """Of the two inverse filters that it is shown: one that rings little and one that is sharp."""
 
 
-class Predictor(nn.Module):
+class Predictor(UNet):
     """(b, 3, h, w): a grey photo and its two inverse filterings, as of `inverse_filters` -> (b, 2, h, w): gradients right and down.
 
     h and w are multiples of 16. The light is linear, with 1 for nearly the brightest that there is.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        first = CHANNELS[0]
-        self.inp = nn.Conv2d(4 * 3, first, 3, padding=1)
-        self.enc = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in CHANNELS)
-        pairs = list(pairwise(CHANNELS))
-        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2) for fine, coarse in pairs)
-        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
-        self.dec = nn.ModuleList(nn.Sequential(Residual(c), Residual(c)) for c in CHANNELS[:-1])
-        self.out = nn.Conv2d(first, 4 * 4, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        super().__init__(3, 4, CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
         """How much of the gradients of the less sharp filtering holds, and what is to be added."""
-        features = self.inp(F.pixel_unshuffle(x, 2))
-        skipped = []
-        for stage, down in zip(self.enc, self.down, strict=False):
-            features = stage(features)
-            skipped.append(features)
-            features = down(features)
-        features = self.enc[-1](features)
-        for stage, up, skip in zip(reversed(self.dec), reversed(self.up), reversed(skipped), strict=True):
-            features = stage(F.pixel_shuffle(up(features), 2) + skip)
-        gate, more = F.pixel_shuffle(self.out(features), 2).chunk(2, 1)
+        gate, more = super().forward(x).chunk(2, 1)
         return 1.2 * gate.sigmoid() * torch.stack(gradients(x[:, 1]), 1) + 0.3 * more
 
 
