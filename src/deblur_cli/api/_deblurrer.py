@@ -188,7 +188,7 @@ class _Run:
         self.deblurrer, self.progress = deblurrer, progress
         self.done, self.tiles, self.redone = 0.0, 1, 0
         self.steps_after = 0
-        """The last tile: one if shake is looked for."""
+        """Steps after the last tile: one if shake is looked for."""
 
     def at_tile(self, done: float, tiles: int) -> None:
         """The next tile begins."""
