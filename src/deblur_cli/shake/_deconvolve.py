@@ -95,8 +95,17 @@ def deconvolve_twice(light: Tensor, kernel: Tensor, weight: float) -> tuple[Tens
     kernel_ft = transfer_in_place(kernel, size)
     data, smoothness = kernel_ft.abs().square(), gradient_power(size, light.device)
     strength = _visibility(framed)
-    sharp = _mixed(framed, colours)
-    photo_ft = torch.fft.rfft2(sharp)
+    photo = _mixed(framed, colours)
+
+    def filled(blurred: Tensor) -> Tensor:
+        """The photo, and where it is unknown the sharp one blurred: both in the mixed colours."""
+        if not clipped.any():
+            return torch.where(known, photo, blurred)
+        there = _mixed(blurred, colours.T)
+        there = torch.where(clipped, torch.maximum(there, framed), torch.where(known, framed, there))
+        return _mixed(there, colours)
+
+    sharp, photo_ft = photo, torch.fft.rfft2(photo)
     coupling = FIRST_COUPLING
     for turn in range(TURNS):
         sparse = [_shrunk(gradient, strength / coupling) for gradient in gradients(sharp)]
@@ -105,11 +114,7 @@ def deconvolve_twice(light: Tensor, kernel: Tensor, weight: float) -> tuple[Tens
         spectrum /= data + share * smoothness
         sharp = torch.fft.irfft2(spectrum, size)
         if turn < TURNS - 1:
-            blurred = _mixed(torch.fft.irfft2(kernel_ft * spectrum, size), colours.T)
-            filled = torch.where(known, framed, blurred)
-            if clipped.any():
-                filled = torch.where(clipped, torch.maximum(blurred, framed), filled)
-            photo_ft = torch.fft.rfft2(_mixed(filled, colours))
+            photo_ft = torch.fft.rfft2(filled(torch.fft.irfft2(kernel_ft * spectrum, size)))
         coupling *= COUPLING_GROWTH
     linear = torch.fft.irfft2(kernel_ft.conj() * photo_ft / (data + _faint(weight) * smoothness), size)
     inside = (..., slice(top, top + h), slice(left, left + w))
