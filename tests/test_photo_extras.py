@@ -1,6 +1,7 @@
 """HEIC, camera raw files and JPEG XL, and what happens without their libraries."""
 
 import io
+import struct
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deblur_cli.errors import PhotoError
-from deblur_cli.photo import _jxl, inspect_photo, output_extension, read_photo, write_photo
+from deblur_cli.photo import _apple_hdr, _jxl, inspect_photo, output_extension, read_photo, write_photo
 from photo_files import dng
 from test_photo_foreign import DEEP, IMAGE, RGB, pillow
 
@@ -37,6 +38,56 @@ def test_the_main_picture_of_a_heic() -> None:
     photo = read_photo(FIXTURES / "two.heic")
     np.testing.assert_allclose(photo.pixels[32, 32], (200, 100, 50), atol=6)
     assert photo.notes == ("only the main one of 2 pictures is restored: the others are left out",)
+
+
+def test_the_gain_map_of_an_iphone_becomes_one_of_ultra_hdr() -> None:
+    """The fixture's maker note says headroom 1.2 and gain 0.005: by Apple's formula 3 - 70 * 0.005 powers of two."""
+    pytest.importorskip("pi_heif")
+    photo = read_photo(FIXTURES / "gain_map.heic")
+    assert photo.metadata.kinds() == ("EXIF", "gain map")
+    assert photo.notes == ()
+    assert photo.metadata.gain_map
+    assert b'hdrgm:GainMapMax="2.650000"' in photo.metadata.gain_map
+    y, x = np.mgrid[:32, :48]
+    encoded = (3 * x + 2 * y) / 255
+    light = np.where(encoded < 0.081, encoded / 4.5, ((encoded + 0.099) / 1.099) ** (1 / 0.45))
+    gains = 2 ** (2.65 * np.asarray(Image.open(io.BytesIO(photo.metadata.gain_map))) / 255)
+    np.testing.assert_allclose(gains, 1 + (2**2.65 - 1) * light, rtol=0.05)
+    file = io.BytesIO()
+    assert write_photo(photo, file) == ()
+    again = read_photo(io.BytesIO(file.getvalue())).metadata
+    assert again.gain_map == photo.metadata.gain_map
+    assert again.xmp
+    assert (
+        b'Item:Semantic="GainMap" Item:Mime="image/jpeg" Item:Length="%d"' % len(again.gain_map) in again.xmp
+    )
+
+
+def test_a_gain_map_whose_headroom_is_not_told_is_left_out_and_said() -> None:
+    pytest.importorskip("pi_heif")
+    data = (FIXTURES / "gain_map.heic").read_bytes().replace(b"Apple iOS", b"Other iOS")
+    photo = read_photo(io.BytesIO(data))
+    assert photo.metadata.kinds() == ("EXIF",)
+    assert photo.notes == ("the gain map is left out: how bright it makes the photo is not told",)
+
+
+@pytest.mark.parametrize(
+    ("headroom", "gain", "stops"),
+    [(0.5, 0.005, 1.7), (0.5, 0.5, 1.5505), (1.2, 0.5, 2.1515), (0.8, None, 1.8), (None, 0.01, None)],
+)
+def test_the_headroom_of_a_maker_note(
+    headroom: float | None, gain: float | None, stops: float | None
+) -> None:
+    values = {0x21: headroom, 0x30: gain}
+    given = {tag: value for tag, value in values.items() if value is not None}
+    note, rationals = b"Apple iOS\0\0\1MM" + struct.pack(">H", len(given)), b""
+    for tag, value in given.items():
+        note += struct.pack(">HHII", tag, 10, 1, 20 + 12 * len(given) + len(rationals))
+        rationals += struct.pack(">ii", round(value * 10000), 10000)
+    note += bytes(4) + rationals
+    exif = b"MM\0*" + struct.pack(">IHHHII", 8, 1, 0x8769, 4, 1, 26) + bytes(4)
+    exif += struct.pack(">HHHII", 1, 0x927C, 7, len(note), 44) + bytes(4) + note
+    assert _apple_hdr.stops_of(exif) == (None if stops is None else pytest.approx(stops))
 
 
 def test_deep_heic_has_white_at_the_top() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from deblur_cli.photo import _tiff_tags as tt
+from deblur_cli.photo._apple_hdr import URN, ultra_hdr
 from deblur_cli.photo._boxes import check_boxes, colours_in
 from deblur_cli.photo._errors import CutShortError, extra
 from deblur_cli.photo._exif import metadata_of_tiff
@@ -24,7 +25,19 @@ def open_heic(data: bytes) -> Opened:
     if len(file) > 1:
         notes.append(f"only the main one of {len(file)} pictures is restored: the others are left out")
     exif = (image.info.get("exif") or b"").removeprefix(b"Exif\0\0") or None
-    metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"), cicp=colours_in(data))
+    gain_map = None
+    for number in image.info.get("aux", {}).get(URN, []):
+        found = image.get_aux_image(number)
+        if (
+            found.mode == "L"
+            and abs(found.size[0] * image.size[1] / (found.size[1] * image.size[0]) - 1) < 0.03
+        ):
+            gain_map = ultra_hdr(np.array(found), exif)
+        if not gain_map:
+            notes.append("the gain map is left out: how bright it makes the photo is not told")
+    metadata = Metadata(
+        image.info.get("icc_profile"), exif, image.info.get("xmp"), cicp=colours_in(data), gain_map=gain_map
+    )
     kind, _, deep = image.mode.partition(";")
     mode = {
         "L": "gray",

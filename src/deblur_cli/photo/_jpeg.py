@@ -8,17 +8,20 @@ import numpy as np
 
 from deblur_cli.photo._errors import CutShortError
 from deblur_cli.photo._exif import is_exif
-from deblur_cli.photo._jpeg_more import MPF, behind, mpf_segment, packed, with_gain_map, xmp_of_gain_map
+from deblur_cli.photo._jpeg_more import (
+    MPF,
+    XMP_HEAD,
+    behind,
+    mpf_segment,
+    packed,
+    with_gain_map,
+    xmp_of_gain_map,
+)
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
 DEFAULT_QUALITY = 92
 _SEGMENT_BYTES = 65533
-_EXIF, _XMP, _ICC, _PHOTOSHOP = (
-    b"Exif\0\0",
-    b"http://ns.adobe.com/xap/1.0/\0",
-    b"ICC_PROFILE\0",
-    b"Photoshop 3.0\0",
-)
+_EXIF, _ICC, _PHOTOSHOP = b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 _VIDEO = re.compile(rb"(MotionPhoto|MicroVideo)(\s*=\s*[\"']|>)1")
 _STANDARD_LUMINANCE_SUM = 3688
 """Of the 64 steps of the JPEG standard's luminance table, which is quality 50."""
@@ -64,8 +67,8 @@ def _metadata(segments: list[tuple[str, bytes]], dpi: tuple[float, float] | None
         if name == "APP1" and body.startswith(_EXIF):
             if exif is None or not is_exif(exif):  # some cameras put an empty one first
                 exif = body[len(_EXIF) :]
-        elif name == "APP1" and body.startswith(_XMP):
-            xmp = xmp or body[len(_XMP) :]
+        elif name == "APP1" and body.startswith(XMP_HEAD):
+            xmp = xmp or body[len(XMP_HEAD) :]
         elif name == "APP2" and body.startswith(_ICC):
             icc.append(body[len(_ICC) :])
         elif name == "APP13" and body.startswith(_PHOTOSHOP):
@@ -126,10 +129,10 @@ def _segments(metadata: Metadata, notes: list[str]) -> bytes:
     if metadata.exif:
         segments.append(("APP1", _EXIF + metadata.exif))
     xmp = metadata.xmp
-    if xmp and metadata.gain_map:
-        xmp = xmp_of_gain_map(xmp, len(metadata.gain_map))
+    if metadata.gain_map:
+        xmp = xmp_of_gain_map(xmp, metadata.gain_map)
     for kind, name, head, body in (
-        ("XMP", "APP1", _XMP, xmp),
+        ("XMP", "APP1", XMP_HEAD, xmp),
         ("comment", "COM", b"", metadata.comment),
     ):
         if body and len(head + body) > _SEGMENT_BYTES:

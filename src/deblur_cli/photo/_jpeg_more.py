@@ -13,6 +13,8 @@ from typing import NamedTuple
 from deblur_cli.photo._tiff_tags import Tags, TagsError
 
 MPF = b"MPF\0"
+XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
+HDRGM = b'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"'
 _SOI = b"\xff\xd8\xff"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """What ends the entropy-coded data of a scan."""
@@ -26,6 +28,17 @@ _HEAD_BYTES = 1 << 17
 _ITEM = re.compile(rb"<rdf:li\b[^>]*/>|<rdf:li\b.*?</rdf:li>", re.DOTALL)
 _LENGTH = re.compile(rb"(Item:Length(?:\s*=\s*[\"']|>)\s*)\d+")
 _TURNED_QUALITY = 95
+_NO_XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta>'
+_DIRECTORY = (
+    b'<rdf:Description rdf:about="" xmlns:Container="http://ns.google.com/photos/1.0/container/" '
+    b'xmlns:Item="http://ns.google.com/photos/1.0/container/item/" '
+    + HDRGM
+    + b"><Container:Directory><rdf:Seq>"
+    b'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="Primary" Item:Mime="image/jpeg"/></rdf:li>'
+    b'<rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="GainMap" Item:Mime="image/jpeg" Item:Length="%d"/></rdf:li>'
+    b"</rdf:Seq></Container:Directory></rdf:Description>"
+)
+"""Of a photo and its gain map, for a packet."""
 
 
 def packed(segments: Iterable[tuple[str, bytes]]) -> bytes:
@@ -104,11 +117,17 @@ def with_gain_map(data: bytes, gain_map: bytes) -> bytes:
     return data[:at] + entries + data[at + 32 :] + gain_map
 
 
-def xmp_of_gain_map(xmp: bytes, size: int) -> bytes:
-    """The packet, whose directory of pictures (Ultra HDR) gives the gain map that many bytes."""
-    return _ITEM.sub(
-        lambda item: _LENGTH.sub(rb"\g<1>%d" % size, item[0]) if b"GainMap" in item[0] else item[0], xmp
-    )
+def xmp_of_gain_map(xmp: bytes | None, gain_map: bytes) -> bytes | None:
+    """The photo's packet, whose directory of pictures (Ultra HDR) gives the gain map its size; a new directory if it has none and the map is one of Ultra HDR."""
+    size = len(gain_map)
+    if xmp and b"GainMap" in b"".join(_ITEM.findall(xmp)):
+        return _ITEM.sub(
+            lambda item: _LENGTH.sub(rb"\g<1>%d" % size, item[0]) if b"GainMap" in item[0] else item[0], xmp
+        )
+    if HDRGM not in gain_map[:_HEAD_BYTES]:
+        return xmp
+    before, end, after = (xmp or _NO_XMP).rpartition(b"</rdf:RDF>")
+    return before + _DIRECTORY % size + end + after if end else xmp
 
 
 def turned_gain_map(data: bytes, orientation: int) -> bytes:
