@@ -27,7 +27,7 @@ from deblur_cli import shake, stream
 from deblur_cli.api import find_weights_file
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer
-from deblur_cli.shake._undo import joined
+from deblur_cli.shake._joined import joined
 
 MOST_MOVED = 4
 BORDER = MOST_MOVED + TAPS
@@ -97,7 +97,9 @@ def measure(case: Case, network: Restormer, pictures: Path | None, number: int) 
     true = None
     if case.kernel is not None:
         known = shake.Shake(case.kernel[None, None], torch.ones(1, 1))
-        true = aligned_psnr(eight_bits(to_srgb(joined(light, alone_light, known, known=True)[0])), case.sharp)
+        true = aligned_psnr(
+            eight_bits(to_srgb(joined(light, alone_light, known, known=True).light)), case.sharp
+        )
     before = aligned_psnr(case.blurry, case.sharp)
     if pictures:
         pictures.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def make_photo(photos: Photos, dice: Dice) -> tuple[str, Tensor, Tensor, Tensor]
 
 def taken(light: Tensor, sharp: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     """Linear light as a camera writes it down: noise, sometimes a curve of its own, 8-bit sRGB, sometimes JPEG; and the sharp one as it would have."""
-    noise = dice.log_uniform(0.0008, 0.015)
+    noise = dice.log_uniform(0.0008, 0.03)
     photo = to_srgb(add_noise(light.clamp(0, 1), noise, dice, read_share=dice.uniform(0, 1)))
     quality, subsample = (dice.integer(75, 97) if dice.chance(0.3) else None), dice.chance(0.5)
     tone = random_tone(dice) if dice.chance(OWN_TONE) else torch.clone

@@ -1,15 +1,17 @@
 """Train the fusion: `python -m training.shake.fusion --cases FOLDER --out FILE`.
 
-The loss is the logarithm of each crop's error, which is what decibels are. One file in eight is kept for the table that it prints.
+The loss is the logarithm of each crop's error, which is what decibels are; and of the errors it expects, the likelihood of those that there are, as if
+they were exponentially distributed: so it learns their mean. One file in eight is kept for the tables that it prints.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from deblur_cli.shake._fusion import Fusion
+from deblur_cli.shake._fusion import Fusion, expected_gain
 from deblur_cli.shake._judge import load_judge
 from training.dice import Dice
 from training.shake.learner import Learner
@@ -19,6 +21,8 @@ KEPT_OUT_OF = 8
 CROP = 128
 FLOOR = 5e-6
 """Of mean squared errors: below it nobody sees a difference."""
+EXPECTING = 0.1
+"""What the errors that it expects count in the loss."""
 UNTOUCHED = 0.08
 """Of the crops, whose network alone has left the photo as it was: other weights may."""
 
@@ -44,6 +48,16 @@ def error(photos: Tensor, truths: Tensor) -> Tensor:
     return (photos - truths).square().flatten(1).mean(1)
 
 
+def surprise(expected: Tensor, squares: Tensor) -> Tensor:
+    """(b, 2, h, w) expected, as natural logarithms, and what came -> (b,): least where the mean of what comes was expected."""
+    return (expected + (squares + FLOOR) * (-expected).exp()).flatten(1).mean(1)
+
+
+def squares_of(photos: Sequence[Tensor], truth: Tensor) -> Tensor:
+    """(b, 3, h, w) each -> (b, len(photos), h, w): squared errors, the mean of the colours."""
+    return torch.stack([(photo - truth).square().mean(1) for photo in photos], 1)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser("python -m training.shake.fusion", description=__doc__)
@@ -63,42 +77,49 @@ def main() -> None:
     learner = Learner(network, args.out, minutes=args.minutes, rate=args.rate, weights=args.weights)
     while learner.share < 1:
         shown, truths = crops(cases, args.batch, Dice(8, args.seed, learner.steps))
-        errors = error(network(shown), truths)
-        loss = (errors + FLOOR).log().mean()
+        result, expected = network.join(shown)
+        errors = error(result, truths)
+        doubt = surprise(expected, squares_of((shown[:, 3:6], result.detach()), truths))
+        loss = ((errors + FLOOR).log() + EXPECTING * doubt).mean()
         least = torch.minimum(error(shown[:, 3:6], truths), error(shown[:, 6:9], truths))
         gain = 10 * ((least + FLOOR).log10() - (errors + FLOOR).log10()).mean()
-        learner.step(loss, over_the_better=gain)
+        learner.step(loss, over_the_better=gain, surprise=doubt.mean())
     learner.save()
     network.load_state_dict(learner.average)
-    print_table(network, read_cases(files[::KEPT_OUT_OF]).judged_by(judge))
+    print_tables(network, read_cases(files[::KEPT_OUT_OF]).judged_by(judge))
 
 
 @torch.no_grad()
-def print_table(network: Fusion, cases: Cases) -> None:
-    """On cases that it has not seen: gains over the network alone, of kernels that help and of those that do not."""
+def print_tables(network: Fusion, cases: Cases) -> None:
+    """On cases that it has not seen: gains over the network alone, of kernels that help and of those that do not; and what keeping those would bring that
+    are expected to gain so much.
+    """
     rows = []
     for i in range(len(cases)):
         sources, truth = (each[None].float() / 255 for each in cases.at(i))
-        errors = [error(each, truth) for each in (sources[:, 3:6], sources[:, 6:9], network(sources))]
+        result, expected = network.join(sources)
+        errors = [error(each, truth) for each in (sources[:, 3:6], sources[:, 6:9], result)]
         alone, sparse, fused = (10 * (each + FLOOR).log10() for each in errors)
-        rows.append(torch.cat([alone - sparse, alone - fused]))
-    table = torch.stack(rows)
-    print(
-        "\n| undone without more | cases | undone | joined | worst | 5 % | under -0.1 |\n|---|---|---|---|---|---|---|"
-    )
-    for name, least, most in (
-        ("worse by > 3 dB", -99, -3),
-        ("worse", -3, 0),
-        ("better", 0, 3),
-        ("better by > 3 dB", 3, 99),
-    ):
-        group = table[(table[:, 0] > least) & (table[:, 0] <= most)]
-        if len(group):
-            joined = group[:, 1]
+        rows.append(torch.stack([alone - sparse, alone - fused, expected_gain(expected)]))
+    undone, joined, said = torch.stack(rows)[..., 0].unbind(1)
+    head = "| cases | undone | joined | worst | 5 % | under -0.1 |\n|---|---|---|---|---|---|---|"
+
+    def tell(name: object, group: Tensor) -> None:
+        gains = joined[group]
+        if len(gains):
             print(
-                f"| {name} | {len(group)} | {group[:, 0].mean():+.2f} | {joined.mean():+.2f} "
-                f"| {joined.min():+.2f} | {joined.quantile(0.05):+.2f} | {(joined < -0.1).float().mean():.0%} |"
+                f"| {name} | {len(gains)} | {undone[group].mean():+.2f} | {gains.mean():+.2f} | {gains.min():+.2f} "
+                f"| {gains.quantile(0.05):+.2f} | {(gains < -0.1).float().mean():.0%} |"
             )
+
+    print(f"\n| undone without more {head}")
+    tell("worse by > 3 dB", undone <= -3)
+    tell("worse", (undone > -3) & (undone <= 0))
+    tell("better", (undone > 0) & (undone <= 3))
+    tell("better by > 3 dB", undone > 3)
+    print(f"\n| expected {head}")
+    for margin in (-1, -0.5, 0, 0.1, 0.2, 0.3, 0.5, 1, 2):
+        tell(margin, said > margin)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from deblur_cli.shake._fourier import gradient_power, gradients, transfer
 from deblur_cli.shake._kernels import centred, fit_into, rescaled, tidied
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
 from training.blur import convolve, to_linear, to_srgb
-from training.degrade import add_noise, random_tone
+from training.degrade import add_noise, jpeg, random_tone
 from training.dice import Dice
 from training.pairs import expose
 from training.photos import Photos, random_crop, read_photos
@@ -41,12 +41,17 @@ TOGETHER = 2
 MOST_MOVED = 8
 """Pixels by which the kernel that is handed on may lie beside the true one."""
 FAINT = 0.04
-SHOWN_NOISE = 2e-3
+EIGHT_BITS = 4e-4
+"""The standard deviation that rounding to 8 bits of sRGB leaves in the mean of three colours, about."""
+LEAST_NOISE, MOST_NOISE = 1e-4, 0.1
+"""Of the noise's power against that of the gradients, in `photo_lost`."""
 OWN_TONE = 0.4
 """Of photos that come from a camera with a curve of its own: what they are taken for is then not quite the light that was blurred."""
+JPEG, QUALITY = 0.3, (70, 97)
+"""Of photos that are a JPEG at the scale of the crop, and of which quality."""
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-"""(b, h, w) blurred and sharp, grey, 1 for nearly the brightest; (b, n, n) the true kernel and the one that is handed on."""
+Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""(b, h, w) blurred and sharp, grey, 1 for nearly the brightest; (b, n, n) the true kernel and the one that is handed on; (b,) the standard deviation of the noise."""
 
 
 class Pairs(IterableDataset[Batch]):
@@ -67,17 +72,16 @@ class Pairs(IterableDataset[Batch]):
                 first_sample(photos, each) if first else sample(photos, self.size, each) for each in dice
             ]
             number += 1
-            blurred, sharp, kernels, handed = (torch.cat(each) for each in zip(*groups, strict=True))
-            yield blurred, sharp, kernels, handed
+            blurred, sharp, kernels, handed, noise = (torch.cat(each) for each in zip(*groups, strict=True))
+            yield blurred, sharp, kernels, handed, noise
 
 
 def sample(photos: Photos, size: int, dice: Dice) -> Batch:
     """TOGETHER crops of one photo, made smaller by up to 4 as a pyramid does, under one shake of 1.5 to 38 px, with noise."""
     kernel = fit_into(random_kernel(dice, dice.log_uniform(1.5, 38)), SIDE)
-    seen = round((size + 2 * MARGIN) * dice.uniform(1.0, 4.0))
-    return _taken(
-        photos, min(seen, 700), size, kernel, dice.log_uniform(5e-4, 0.02), handed_on(kernel, dice), dice
-    )
+    seen = min(700, round((size + 2 * MARGIN) * dice.uniform(1.0, 4.0)))
+    noise = dice.log_uniform(5e-4, 0.03)
+    return _taken(photos, seen, size, kernel, noise, handed_on(kernel, dice), dice, jpegs=JPEG)
 
 
 def first_sample(photos: Photos, dice: Dice) -> Batch:
@@ -92,9 +96,17 @@ def first_sample(photos: Photos, dice: Dice) -> Batch:
 
 
 def _taken(
-    photos: Photos, seen: int, size: int, kernel: Tensor, noise: float, handed: Tensor, dice: Dice
+    photos: Photos,
+    seen: int,
+    size: int,
+    kernel: Tensor,
+    noise: float,
+    handed: Tensor,
+    dice: Dice,
+    *,
+    jpegs: float = 0.0,
 ) -> Batch:
-    """Crops of one photo, `seen` pixels a side (or all of it), made smaller to `size`."""
+    """Crops of one photo, `seen` pixels a side (or all of it), made smaller to `size`; jpegs: how many of them are JPEGs."""
     names = list(photos.sharp)
     photo = photos.sharp[names[dice.integer(0, len(names) - 1)]]
     whole, seen = size + 2 * MARGIN, min(seen, *photo.shape[1:])
@@ -111,7 +123,8 @@ def _taken(
     photos_made = [
         add_noise(convolve(scene, kernel).clamp(0, 1), noise, dice, read_share=read_share) for scene in scenes
     ]
-    as_filed = [to_linear(eight_bits(tone(to_srgb(photo)))) for photo in photos_made]
+    quality = dice.integer(*QUALITY) if dice.chance(jpegs) else None
+    as_filed = [to_linear(_filed(tone(to_srgb(photo)), quality)) for photo in photos_made]
     blurred = torch.stack([photo.mean(0)[inside] for photo in as_filed])
     white = blurred.flatten().quantile(0.98).clamp_min(0.02)
     return (
@@ -119,7 +132,12 @@ def _taken(
         sharp / white,
         kernel.expand(TOGETHER, *kernel.shape),
         handed.expand(TOGETHER, *handed.shape),
+        (math.sqrt(noise**2 / 3 + EIGHT_BITS**2) / white).expand(TOGETHER),
     )
+
+
+def _filed(srgb: Tensor, quality: int | None) -> Tensor:
+    return eight_bits(jpeg(srgb, quality, subsample=True) if quality else srgb)
 
 
 def solved(sharp: Tensor, blurred: Tensor, side: int) -> Tensor:
@@ -207,7 +225,7 @@ def main() -> None:
     masks = {FIRST_SIDE: window(FIRST_SIZE, FIRST_RAMP), SIDE: window(args.size, RAMP)}
     dice = Dice(5, args.start)
     while learner.share < 1:
-        blurred, sharp, true, handed = next(batches)
+        blurred, sharp, true, handed, noise = next(batches)
         side = handed.shape[-1]
         mask = masks[side]
         handed = own_guess(network, blurred, handed, mask, dice)
@@ -217,30 +235,33 @@ def main() -> None:
         seen, wanted = gradients_of(blurred) * mask, gradients_of(sharp) * mask
         off = (guess - wanted).abs().mean((1, 2, 3)) / ((seen - wanted).abs().mean((1, 2, 3)) + 1e-3)
         found, true = positive(solved(guess, seen, side)), moved(true[:, None], away)[:, 0]
-        apart, lost = distance(found, true), photo_lost(found, true)
+        share = noise.square() / wanted.square().sum(1).mean((1, 2)).clamp_min(1e-5)
+        apart, lost = distance(found, true), photo_lost(found, true, share)
         learner.step(
             (0.5 * off + apart + lost).mean(),
             gradients=off.mean(),
             kernel=apart.mean(),
             lost=lost.mean(),
-            handed=photo_lost(handed, true).mean(),
+            handed=photo_lost(handed, true, share).mean(),
         )
     learner.save()
 
 
-def photo_lost(found: Tensor, true: Tensor) -> Tensor:
+def photo_lost(found: Tensor, true: Tensor, noise: Tensor) -> Tensor:
     """(b, n, n) both -> (b,): how much more a Wiener filter by the kernel found misses than one by the true kernel, as a logarithm (1 is 4.3 dB).
 
-    Of photos whose power falls with the square of the frequency, with noise of SHOWN_NOISE of it at the highest.
+    Of photos whose power falls with the square of the frequency. noise: (b,), its power against that of such a photo's gradients: the less there is, the
+    more exact a kernel has to be.
     """
     size = (96, 96)
     inverse_power = gradient_power(size, found.device) + 0.01
+    against = noise.clamp(LEAST_NOISE, MOST_NOISE)[:, None, None]
     errors = []
     for kernels in (found, true):
         spectrum = transfer(kernels, size)
-        wiener = spectrum.conj() / (spectrum.abs().square() + SHOWN_NOISE * inverse_power)
+        wiener = spectrum.conj() / (spectrum.abs().square() + against * inverse_power)
         missed = (1 - transfer(true, size) * wiener).abs().square() / inverse_power
-        errors.append((missed + SHOWN_NOISE * wiener.abs().square()).sum((1, 2)))
+        errors.append((missed + against * wiener.abs().square()).sum((1, 2)))
     return (errors[0] / errors[1]).log()
 
 

@@ -70,7 +70,7 @@ class Deblurrer:
         *,
         overlap: int | None = None,
         memory_share: float = 1.0,
-        shake: str = "off",
+        shake: str = "auto",
         kernel: Kernel | None = None,
         kernel_from: Region | None = None,
     ) -> None:
@@ -255,7 +255,7 @@ def deblur(
     tile: Tile = "auto",
     device: str = "auto",
     strength: float = 1.0,
-    shake: str = "off",
+    shake: str = "auto",
     kernel: Kernel | None = None,
 ) -> Image:
     """Sharpen one PIL image or array; same type back. For several, make one `Deblurrer` and call it."""

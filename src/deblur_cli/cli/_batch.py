@@ -63,7 +63,7 @@ def batch(
     weights: Weights = "auto",
     download: Download = False,
     strength: Strength = 1.0,
-    shake: Shake = "off",
+    shake: Shake = "auto",
     kernel: Kernel = None,
     tile: Tile = "auto",
     overlap: Overlap = None,

@@ -121,7 +121,7 @@ class Options:
     max_megapixels: float
     quiet: bool
     verbose: bool
-    shake: str = "off"
+    shake: str = "auto"
     kernel: str | None = None
     keep_times: bool = False
     kernel_from: str | None = None

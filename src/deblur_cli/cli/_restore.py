@@ -64,7 +64,7 @@ def run(
         str | None,
         typer.Option(metavar="X,Y,W,H", help="Sharpen only this part; the rest stays as it is."),
     ] = None,
-    shake: Shake = "off",
+    shake: Shake = "auto",
     kernel: Kernel = None,
     kernel_from: Annotated[
         str | None,
@@ -94,16 +94,16 @@ def run(
 
     _refuse_unknown_command(photos[0])
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
-    if save_kernel:
-        check_kernel_file(save_kernel, photos, overwrite=overwrite)
     options = Options.of(context)
     if save_kernel:
-        options = replace(options, shake="auto")
+        check_kernel_file(save_kernel, photos, options.shake, overwrite=overwrite)
     restore_all(plan_photos(photos, naming), options, save_kernel, overwrite=overwrite)
 
 
-def check_kernel_file(path: Path, photos: list[str], *, overwrite: bool) -> None:
-    """UsageError unless one kernel can be written there."""
+def check_kernel_file(path: Path, photos: list[str], shake: str, *, overwrite: bool) -> None:
+    """UsageError unless one kernel can be found and written there."""
+    if shake == "off":
+        raise UsageError("--save-kernel and --shake off do not go together", hint="Leave one of them out.")
     if len(photos) > 1:
         raise UsageError("--save-kernel takes one photo", hint="For several, run it once for each.")
     if path.suffix.lower() != ".png":

@@ -20,7 +20,7 @@ from deblur_cli.shake._fourier import (
     transfer_in_place,
     wrap,
 )
-from deblur_cli.shake._kernels import Shake
+from deblur_cli.shake._kernels import Shake, extent, fit_into
 from deblur_cli.shake._parts import in_parts
 
 TURNS, FIRST_COUPLING, COUPLING_GROWTH = 8, 1.0, 2.5
@@ -35,6 +35,8 @@ SOFT = 17
 """Pixels over which the surroundings of a lamp pass into the rest."""
 CLIPPED = 0.9955
 """Linear light of 254.5 of 255 levels: from there on a pixel's value is not known, only that it is at least that."""
+NOTHING = 1e-3
+"""Of a kernel's sum: what lies so little outside is cut."""
 SMALLEST = 8
 """Pixels a side of a frame: a smaller one has its last pixels repeated."""
 
@@ -71,6 +73,7 @@ def deconvolve_part(light: Tensor, kernel: Tensor, weight: float) -> Tensor:
 def deconvolve_twice(light: Tensor, kernel: Tensor, weight: float) -> tuple[Tensor, Tensor]:
     """As `deconvolve_part`; and with no more than a linear filter at the end, which keeps more of the detail and more of the noise."""
     c, h, w = light.shape
+    kernel = fit_into(kernel, extent(kernel, beyond=NOTHING))  # around lamps and the border its reach counts
     least = max(kernel.shape[-1], SMALLEST) + 1
     if min(h, w) < least:
         larger = F.pad(light[None], (0, max(0, least - w), 0, max(0, least - h)), "replicate")[0]

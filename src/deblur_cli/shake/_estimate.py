@@ -234,14 +234,19 @@ def least_squares(
 
 def telling_regions(frame: Frame) -> Regions:
     """The frame itself if it is small, else the regions of it that have the most edges, which do not overlap much."""
+    return cut(frame, *telling_places(frame))
+
+
+def telling_places(frame: Frame) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+    """Their corners, row by row, and their (h, w)."""
     if is_small(frame):
         h, w = (length // MULTIPLE * MULTIPLE for length in frame.light.shape)
-        return cut(frame, [(0, 0)], (h, w))
+        return [(0, 0)], (h, w)
     h, w = (min(length // MULTIPLE * MULTIPLE, REGION) for length in frame.light.shape)
     places = grid_of(frame, (h, w), [max(1, round(length / REGION)) for length in frame.light.shape])
     edges = [_edges(frame, place, (h, w)) for place in places]
     best = sorted(range(len(places)), key=lambda i: -edges[i])[:TELLING]
-    return cut(frame, [places[i] for i in sorted(best)], (h, w))
+    return [places[i] for i in sorted(best)], (h, w)
 
 
 def grid_of(frame: Frame, size: tuple[int, int], counts: list[int]) -> list[tuple[int, int]]:

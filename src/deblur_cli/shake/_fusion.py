@@ -5,6 +5,7 @@ the deconvolved photo and clears it of noise and rings.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -23,32 +24,43 @@ INPUTS = 14
 CHANNELS = (40, 64, 96)
 MORE = 0.1
 """How much smaller than the sources what is added to their mean is."""
+USUAL = -7.0
+"""Natural logarithm of a usual mean squared error."""
 
 
 class Fusion(UNet):
-    """(b, 14, h, w) in sRGB, as INPUTS says -> (b, 3, h, w) in sRGB.
-
-    h and w are multiples of 8.
-    """
+    """(b, 14, h, w) in sRGB, as INPUTS says -> what `join` makes of it; h and w are multiples of 8."""
 
     def __init__(self) -> None:
-        super().__init__(INPUTS, 6, CHANNELS)
+        super().__init__(INPUTS, 8, CHANNELS)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """A mean of alone, sparse and linear, weighted pixel by pixel, and something more."""
-        trust, more = super().forward(2 * x - 1).chunk(2, 1)
+    def join(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, 3, h, w) in sRGB: a mean of alone, sparse and linear, weighted pixel by pixel, and something more; and (b, 2, h, w): what it expects the squared
+        errors of alone and of that to be, as natural logarithms.
+        """
+        trust, more, errors = self(2 * x - 1).split((3, 3, 2), 1)
         of_each = torch.stack(x[:, 3:12].chunk(3, 1), 1)
-        return (trust.softmax(1)[:, :, None] * of_each).sum(1) + MORE * more
+        return (trust.softmax(1)[:, :, None] * of_each).sum(1) + MORE * more, USUAL + errors
 
 
+@cache
 def load_fusion(device: torch.device, path: Path = WEIGHTS) -> Fusion:
     """The network of the package, ready to be used."""
     return loaded(Fusion(), path, device)
 
 
-def fused(network: Fusion, judge: Judge | None, planes: Sequence[Tensor], kernel: Tensor) -> Tensor:
+def expected_gain(errors: Tensor) -> Tensor:
+    """(..., 2, h, w) as of `Fusion.join` -> (...): by how many dB joining is expected to be nearer to the truth than alone."""
+    alone, joined = errors.exp().mean((-2, -1)).unbind(-1)
+    return 10 * (alone / joined).log10()
+
+
+def fused(
+    network: Fusion, judge: Judge | None, planes: Sequence[Tensor], kernel: Tensor
+) -> tuple[Tensor, Tensor]:
     """(c, h, w) linear light each, c 1 or 3: the photo, what the network alone makes of it, and what undoing `kernel` makes of it, with a sparse prior and by a
-    linear filter -> the same, joined. What is brighter than 1 is taken from the second. judge: None for a kernel that is known to be right.
+    linear filter -> the same, joined, and the errors expected as of `Fusion.join`. What is brighter than 1 is taken from the second. judge: None for a kernel
+    that is known to be right.
     """
     photo, alone, sparse, _ = planes
     c, h, w = photo.shape
@@ -56,7 +68,8 @@ def fused(network: Fusion, judge: Judge | None, planes: Sequence[Tensor], kernel
     colours = [to_srgb(plane).expand(3, -1, -1) for plane in planes]
     believed = opinion(judge, shown) if judge else torch.ones(h, w, device=photo.device)
     sources = torch.cat([*colours, shown[2:], believed[None]])[None]
-    result = network(F.pad(sources, (0, -w % MULTIPLE, 0, -h % MULTIPLE), "replicate"))[0, :, :h, :w]
+    framed = F.pad(sources, (0, -w % MULTIPLE, 0, -h % MULTIPLE), "replicate")
+    result, errors = (each[0, :, :h, :w] for each in network.join(framed))
     light = to_light(result.clamp(0, 1))
     light = light if c == 3 else light.mean(0, keepdim=True)
-    return light + (alone - alone.clamp(0, 1))
+    return light + (alone - alone.clamp(0, 1)), errors

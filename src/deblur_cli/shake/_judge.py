@@ -2,9 +2,10 @@
 
 Wrong kernels leave marks that an eye sees at once: rings, doubled edges, grain with a direction. The network is shown the photo before, the
 photo after, and what blurring the second again misses of the first; it answers in decibels, against what sharpening alone would have
-brought. What is done with that, `_undo` decides.
+brought. It chooses among guesses (`_find`); what is undone in the end, `_undo` decides.
 """
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -49,6 +50,7 @@ class Judge(nn.Module):
         return self.out(self.coarse(self.down2(features)))[:, 0]
 
 
+@cache
 def load_judge(device: torch.device, path: Path = WEIGHTS) -> Judge:
     """The network of the package, ready to be used."""
     return loaded(Judge(), path, device)

@@ -4,6 +4,7 @@ A small convolutional network of our own (training/shake, docs/shake.md). Hand-m
 they turn it into edges, and the kernel that explains those edges is a point.
 """
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -36,6 +37,7 @@ class Predictor(UNet):
         return 1.2 * gate.sigmoid() * torch.stack(gradients(x[:, 1]), 1) + 0.3 * more
 
 
+@cache
 def load_predictor(device: torch.device, path: Path = WEIGHTS) -> Predictor:
     """The network of the package, ready to be used."""
     return loaded(Predictor(), path, device)

@@ -1,0 +1,73 @@
+"""A photo, what the network alone makes of it and what undoing its shake makes of it, joined part by part, with what is to be thought of the result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
+from deblur_cli.shake._fusion import fused, load_fusion
+from deblur_cli.shake._judge import load_judge
+from deblur_cli.shake._kernels import Shake
+from deblur_cli.shake._parts import in_parts
+
+BELIEVED = 0.3
+"""Of what undoing a shake changes at a place: where so much is kept, it counts as undone."""
+PLACE = 32
+"""Pixels a side of such a place."""
+LEAST_CHANGE = 0.003
+"""Of linear light, root mean square: where undoing changes less there is nothing to believe."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """light: (c, h, w) linear. share: of the frame in which the shake is undone, 0..1. errors: (2,), the mean squared errors that are expected in sRGB, of the
+    network alone and of this.
+    """
+
+    light: Tensor
+    share: float
+    errors: Tensor
+
+    @property
+    def gain(self) -> float:
+        """By how many dB this is expected to be nearer to the truth than the network alone."""
+        return gain_of(self.errors)
+
+
+def gain_of(errors: Tensor) -> float:
+    """(2,) as of `Joined` -> dB."""
+    return float(10 * (errors[0] / errors[1]).log10())
+
+
+def joined(
+    light: Tensor,
+    alone: Tensor,
+    shake: Shake,
+    progress: Callable[[float], None] | None = None,
+    *,
+    noise: float | None = None,
+    known: bool = False,
+) -> Joined:
+    """(c, h, w) linear light, before and as the network alone restores it -> without the shake where that is believed.
+
+    noise: of the light, where it is known already. known: the shake is certain; the judge is not asked.
+    """
+    network, judge = load_fusion(light.device), None if known else load_judge(light.device)
+    c, weight = light.shape[0], prior_weight(measure_noise(light) if noise is None else noise)
+
+    def work(part: Tensor, kernel: Tensor) -> Tensor:
+        sparse, linear = deconvolve_twice(part[:c], kernel, weight)
+        result, errors = fused(network, judge, (part[:c], part[c:], sparse, linear), kernel)
+        change = sparse - part[c:]
+        kept = ((result - part[c:]) * change).sum(0, keepdim=True)
+        return torch.cat([result, kept, change.square().sum(0, keepdim=True), errors.exp()])
+
+    planes = in_parts(torch.cat([light, alone]), shake, work, c + 4, progress)
+    kept, changed = F.avg_pool2d(planes[c : c + 2], PLACE, ceil_mode=True)
+    changing = changed > c * LEAST_CHANGE**2
+    believed = (kept > BELIEVED * changed) & changing
+    share = float(believed.sum()) / max(1, int(changing.sum()))
+    return Joined(planes[:c], share, planes[c + 2 :].mean((1, 2)))
