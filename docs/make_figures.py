@@ -163,7 +163,7 @@ def failures() -> Image.Image:
     w, h, gap = 300, 200, 8
     picture = Image.new("RGB", (3 * w + 2 * gap, 3 * h + 2 * gap), PAPER)
     for y, (sharp, blurry, (left, top)) in enumerate(rows):
-        three = (blurry, deblur(blurry, weights="compact"), Image.fromarray(sharp))
+        three = (blurry, deblur(blurry, weights="compact", shake="off"), Image.fromarray(sharp))
         for x, image in enumerate(three):
             picture.paste(image.crop((left, top, left + w, top + h)), (x * (w + gap), y * (h + gap)))
     return picture

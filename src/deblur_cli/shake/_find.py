@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
-from deblur_cli.shake._deconvolve import deconvolve_part, measure_noise, prior_weight
+from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, measure_noise, prior_weight
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain
-from deblur_cli.shake._kernels import Shake, extent, rescaled
+from deblur_cli.shake._kernels import Shake, extent, fit_into, rescaled
 from deblur_cli.shake._predictor import MULTIPLE, load_predictor
 
 REGIONS = 3
@@ -88,6 +88,7 @@ def varied(seen: Seen) -> Seen:
 
 def _shake(kernels: Tensor, grid: tuple[int, int], frame: search.Frame, sure: Tensor) -> Shake:
     full = rescaled(kernels, 1 / frame.scale)
+    full = fit_into(full, extent(full, beyond=NOTHING))
     return Shake(full.view(*grid, *full.shape[1:]), sure)
 
 

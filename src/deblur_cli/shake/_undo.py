@@ -21,7 +21,7 @@ MARGIN_DB = 0.7
 """What undoing a shake is expected to gain over the network alone, at least, to be done."""
 DOUBT = 0.5
 """Of the decibels by which the judge finds it harmful: they are taken off what is expected."""
-HOPELESS_DB, VARYING_DB = 0.3, 0.1
+HOPELESS_DB, VARYING_DB = 0.3, 0.2
 """Above the first, kernels that vary over the frame are tried, too; the second is by how much they have to be better than one for all."""
 SMALLEST_SIDE = 96
 """Of a photo in which a shake is looked for."""
