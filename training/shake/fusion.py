@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from deblur_cli.shake._fusion import Fusion, expected_gain
+from deblur_cli.shake._fusion import Fusion, gain_of
 from deblur_cli.shake._judge import load_judge
 from training.dice import Dice
 from training.shake.learner import Learner
@@ -100,8 +100,9 @@ def print_tables(network: Fusion, cases: Cases) -> None:
         result, expected = network.join(sources)
         errors = [error(each, truth) for each in (sources[:, 3:6], sources[:, 6:9], result)]
         alone, sparse, fused = (10 * (each + FLOOR).log10() for each in errors)
-        rows.append(torch.stack([alone - sparse, alone - fused, expected_gain(expected)]))
-    undone, joined, said = torch.stack(rows)[..., 0].unbind(1)
+        said = gain_of(expected[0].exp().mean((1, 2)))
+        rows.append(torch.tensor([alone - sparse, alone - fused, said]))
+    undone, joined, said = torch.stack(rows).unbind(1)
     head = "| cases | undone | joined | worst | 5 % | under -0.1 |\n|---|---|---|---|---|---|---|"
 
     def tell(name: object, group: Tensor) -> None:

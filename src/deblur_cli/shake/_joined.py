@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
-from deblur_cli.shake._fusion import fused, load_fusion
+from deblur_cli.shake._fusion import fused, gain_of, load_fusion
 from deblur_cli.shake._judge import load_judge
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._parts import in_parts
@@ -35,11 +35,6 @@ class Joined:
     def gain(self) -> float:
         """By how many dB this is expected to be nearer to the truth than the network alone."""
         return gain_of(self.errors)
-
-
-def gain_of(errors: Tensor) -> float:
-    """(2,) as of `Joined` -> dB."""
-    return float(10 * (errors[0] / errors[1]).log10())
 
 
 def joined(

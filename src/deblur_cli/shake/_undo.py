@@ -13,7 +13,8 @@ from torch import Tensor
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._estimate import telling_places
 from deblur_cli.shake._find import Seen, find, varied
-from deblur_cli.shake._joined import gain_of, joined
+from deblur_cli.shake._fusion import gain_of
+from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._parts import kernel_at
 
@@ -63,7 +64,7 @@ def undo(
     """(c, h, w) float32 linear light, c 1 or 3, about 0..1 -> the same without its shake, on its device.
 
     alone: the same photo as a network that does not know of the shake restores it, which is what is left where the shake is not undone. kernel: (n, n), n odd,
-    of a user who knows it; it is used all over the frame. progress is told the share done.
+    of a user who knows it; it is used all over the frame, if it explains the photo anywhere. progress is told the share done.
     """
     tell = progress or _nothing
     alone = light if alone is None else alone
