@@ -100,8 +100,8 @@ def print_tables(network: Fusion, cases: Cases) -> None:
         result, expected = network.join(sources)
         errors = [error(each, truth) for each in (sources[:, 3:6], sources[:, 6:9], result)]
         alone, sparse, fused = (10 * (each + FLOOR).log10() for each in errors)
-        said = gain_of(expected[0].exp().mean((1, 2)))
-        rows.append(torch.tensor([alone - sparse, alone - fused, said]))
+        promised = gain_of(expected[0].exp().mean((1, 2)))
+        rows.append(torch.tensor([alone - sparse, alone - fused, promised]))
     undone, joined, said = torch.stack(rows).unbind(1)
     head = "| cases | undone | joined | worst | 5 % | under -0.1 |\n|---|---|---|---|---|---|---|"
 
