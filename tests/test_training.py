@@ -16,6 +16,7 @@ from torch import nn
 from training import blur, cpu_blocks, degrade, loop, pairs, photos, validation
 from training.dice import Dice
 from training.muon import Muon, orthogonalise
+from training.pages import page
 from training.pairs import EASY, FULL
 from training.photos import Photos
 from training.trainer import Settings, Stage, Trainer, loss_of
@@ -450,3 +451,11 @@ def test_time_stopped_is_not_time_worked(monkeypatch: pytest.MonkeyPatch) -> Non
         now += took
         watch.stop()
     assert watch.seconds == pytest.approx(8)
+
+
+def test_pages_have_print_and_differ() -> None:
+    """Drawn with the font of Pillow where none are given: many edges, the same for the same dice and another for others."""
+    first, second, again = (np.asarray(page(Dice(1, i), []), float) for i in (0, 1, 0))
+    assert np.abs(np.diff(first, axis=1)).mean() > 2
+    assert np.abs(first - second).mean() > 5
+    assert np.array_equal(first, again)

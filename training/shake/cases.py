@@ -23,7 +23,7 @@ from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_
 from deblur_cli.shake._judge import rest_of
 from deblur_cli.shake._kernels import rescaled
 from deblur_cli.shake._predictor import Predictor, load_predictor
-from training.blur import convolve, gaussian_kernel, to_linear, to_srgb
+from training.blur import convolve, gaussian_kernel, shake_kernel, to_linear, to_srgb
 from training.degrade import add_noise, jpeg, random_tone
 from training.dice import Dice
 from training.pairs import (
@@ -36,20 +36,22 @@ from training.pairs import (
 )
 from training.photos import Photos, random_crop, read_photos
 from training.shake.aligned import moved, offset
-from training.shake.kernels import hand_path, nearly_right, random_kernel, wrong
+from training.shake.kernels import nearly_right, random_kernel, random_shake, wrong
 from training.validation import eight_bits
 
 SIZE, MARGIN = 256, 48
 KINDS = {
-    "shake": 0.6,
+    "shake": 0.52,
     "sharp": 0.07,
     "lens": 0.08,
     "object": 0.06,
     "gaussian": 0.04,
     "shallow": 0.05,
     "video": 0.05,
-    "varying": 0.05,
+    "varying": 0.13,
 }
+SHAKEN = {"shake", "varying"}
+"""Kinds that a kernel belongs to; of the second it is that of the middle of the roll."""
 OWN_TONE = 0.3
 """Of photos that come from a camera with a curve of its own."""
 PHOTOS_A_FILE, STARTS = 16, 2
@@ -58,9 +60,10 @@ MOST_MOVED = 3.0
 
 
 def make_photo(photos: Photos, dice: Dice) -> tuple[str, Tensor, Tensor, Tensor]:
-    """Its kind, blurry and sharp (3, SIZE, SIZE) sRGB, and the kernel if it is of the kind "shake"."""
+    """Its kind, blurry and sharp (3, SIZE, SIZE) sRGB, and the kernel if it is of a SHAKEN kind."""
     kind = dice.pick(KINDS) if photos.videos else "shake"
-    kernel = random_kernel(dice, dice.log_uniform(2, 30))
+    path = random_shake(dice, dice.log_uniform(2, 30))
+    kernel = shake_kernel(path)
     if kind == "video":
         frames = next(iter(photos.videos.values()))
         count = 2 * dice.integer(2, 6) + 1
@@ -68,7 +71,7 @@ def make_photo(photos: Photos, dice: Dice) -> tuple[str, Tensor, Tensor, Tensor]
         squares = expose(random_crop(frames[first : first + count], SIZE + 2 * MARGIN, dice), dice)
         blurry, sharp = torch.stack(squares).mean(0), squares[count // 2]
     else:
-        blurry, sharp = _blurred(kind, _scene(photos, dice), photos, kernel, dice)
+        blurry, sharp = _blurred(kind, _scene(photos, dice), photos, path, dice)
     inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     return kind, *taken(blurry[inside], sharp[inside], dice), kernel
 
@@ -91,11 +94,12 @@ def _scene(photos: Photos, dice: Dice) -> Tensor:
     return expose([part], dice)[0]
 
 
-def _blurred(kind: str, scene: Tensor, photos: Photos, kernel: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
+def _blurred(kind: str, scene: Tensor, photos: Photos, path: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
+    kernel = shake_kernel(path)
     if kind == "object":
         return moving_object(scene, photos, [kernel], dice)
     if kind == "varying":
-        return varying_shake(scene, hand_path(dice, dice.uniform(2, 20)), dice), scene
+        return varying_shake(scene, path, dice), scene
     if kind == "shallow":
         scene = shallow_focus(scene, dice)
         return (convolve(scene, kernel) if dice.chance(0.4) else scene), scene
@@ -105,7 +109,7 @@ def _blurred(kind: str, scene: Tensor, photos: Photos, kernel: Tensor, dice: Dic
 
 def other_kernel(kind: str, kernel: Tensor, dice: Dice) -> Tensor:
     """(n, n): one that the estimation might have come to, or might not."""
-    if kind == "shake":
+    if kind in SHAKEN:
         return wrong(kernel, dice) if dice.chance(0.25) else nearly_right(kernel, dice)
     if dice.chance(0.5):
         return random_kernel(dice, dice.uniform(2, 14))
@@ -141,7 +145,7 @@ def make_cases(photos: Photos, network: Restormer, predictor: Predictor, dice: D
 
 def _guesses(kind: str, grey: Tensor, kernel: Tensor, predictor: Predictor, dice: Dice) -> Iterator[Tensor]:
     """(n, n) each: what the estimation makes of it, from some of its starts, and others; of shaken photos one that is right, or nearly."""
-    if kind == "shake":
+    if kind in SHAKEN:
         yield kernel if dice.chance(0.4) else nearly_right(kernel, dice)
     yield other_kernel(kind, kernel, dice)
     frames = search.pyramid(grey, measure_noise(grey[None]))

@@ -38,9 +38,14 @@ def hand_path(dice: Dice, reach: float) -> Tensor:
     return path - path.mean(0)
 
 
+def random_shake(dice: Dice, reach: float) -> Tensor:
+    """A path as of `hand_path`: of a hand, or smooth."""
+    return hand_path(dice, reach) if dice.chance(0.6) else random_path(dice, reach)
+
+
 def random_kernel(dice: Dice, reach: float) -> Tensor:
-    """Of a hand, or smooth."""
-    return shake_kernel(hand_path(dice, reach) if dice.chance(0.6) else random_path(dice, reach))
+    """(n, n): what such a path draws."""
+    return shake_kernel(random_shake(dice, reach))
 
 
 def resized(kernel: Tensor, side: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake._deconvolve import CLIPPED
-from deblur_cli.shake._fourier import gradients
+from deblur_cli.shake._fourier import fast_length, gradients
 from deblur_cli.shake._kernels import extent, fit_into, rescaled, tidied
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
 
@@ -32,10 +32,8 @@ SQUARES = (5, 9, 13)
 """Sides of those that a search begins with."""
 JUDGED, KEPT = 200, 3
 """Longest side of the frame from which on guesses are compared, and how many of them go on."""
-RIDGE = 0.3
-"""Of the least squares, times the energy of the gradients: the guess leaves out about as much as it holds."""
-NEIGHBOURS = 0.25
-"""What the evidence of the region beside one counts, where each has a kernel of its own."""
+RIDGE, ITERATIONS = 0.3, 20
+"""Of the least squares: the ridge, times the energy of the gradients, since the guess leaves out about as much as it holds; and the steps of their solution."""
 
 Kernels = Tensor
 """(k, n, n): k is 1 for all regions together, or their number."""
@@ -60,12 +58,13 @@ class Guess:
     """A kernel for all regions, (1, n, n), on the way up.
 
     noises: what it takes for noise, as of `tidied`: with more, faint parts of a path are lost, and echoes of it too. frame: the last that it was made to
-    fit, None at the start. gain: in dB, what undoing it there is worth.
+    fit, None at the start. before: what it was at the scale before. gain: in dB, what undoing it there is worth.
     """
 
     kernels: Kernels
     noises: float
     frame: Frame | None = None
+    before: "Guess | None" = None
     gain: float = 0.0
 
     @property
@@ -118,8 +117,12 @@ def is_small(frame: Frame) -> bool:
 
 def grown(kernels: Kernels) -> Kernels:
     """For the next scale: larger by STEP, with room for the path to grow."""
-    side = min(LARGEST, math.ceil(extent(kernels) * STEP) // 2 * 2 + 5)
-    return fit_into(rescaled(kernels, STEP), side)
+    return fit_into(rescaled(kernels, STEP), side_for(extent(kernels)))
+
+
+def side_for(reach: int) -> int:
+    """Of kernels at the next scale, if those at this one reach so far."""
+    return min(LARGEST, math.ceil(reach * STEP) // 2 * 2 + 5)
 
 
 def is_full(kernels: Kernels) -> bool:
@@ -142,7 +145,7 @@ def climb(
             before = [grown(guess.kernels) if number else guess.kernels for guess in live]
             noises = [guess.noises for guess in live]
             after = _fit_all(before, regions, predictor, TURNS if number else FIRST_TURNS, noises)
-            live = [Guess(k, guess.noises, frame) for k, guess in zip(after, live, strict=True)]
+            live = [Guess(k, guess.noises, frame, guess) for k, guess in zip(after, live, strict=True)]
         if judged:
             live = [replace(guess, gain=gain(guess.kernels, frame)) for guess in live]
         guesses = sorted(live + [guess for guess in guesses if guess.ended], key=lambda guess: -guess.gain)
@@ -204,32 +207,50 @@ def correlations(sharp: Tensor, blurred: Tensor, n: int) -> tuple[Tensor, Tensor
     return auto.roll((n - 1, n - 1), (-2, -1))[:, : 2 * n - 1, : 2 * n - 1], cross
 
 
-def least_squares(
-    auto: Tensor, cross: Tensor, ridge: float, iterations: int = 20, room: Tensor | None = None
-) -> Kernels:
-    """(k, 2n-1, 2n-1) and (k, n, n) -> the (k, n, n) kernels that solve them with a ridge, by conjugate gradients; room: as of `fit`."""
-    n = cross.shape[-1]
-    size = (3 * n, 3 * n)
-    auto_ft = torch.fft.rfft2(auto, size)
-    ridges = ridge * auto[:, n - 1, n - 1, None, None]
+class NormalEquations:
+    """What (k, n, n) kernels are multiplied by: (k, 2n-1, 2n-1) as of `correlations`, and a ridge of that share of their energies."""
 
-    def times(kernels: Tensor) -> Tensor:
-        product = torch.fft.irfft2(torch.fft.rfft2(kernels, size) * auto_ft, size)
-        product = product[:, n - 1 : 2 * n - 1, n - 1 : 2 * n - 1] + ridges * kernels
-        return product if room is None else product * room
+    def __init__(self, auto: Tensor, ridge: float) -> None:
+        self.n = (auto.shape[-1] + 1) // 2
+        side = fast_length(3 * self.n)
+        self.size = (side, side)
+        self.auto_ft = torch.fft.rfft2(auto, self.size)
+        self.ridges = ridge * auto[:, self.n - 1, self.n - 1, None, None]
+
+    def __call__(self, kernels: Tensor) -> Tensor:
+        """(k, n, n) -> same."""
+        product = torch.fft.irfft2(torch.fft.rfft2(kernels, self.size) * self.auto_ft, self.size)
+        inside = slice(self.n - 1, 2 * self.n - 1)
+        return product[:, inside, inside] + self.ridges * kernels
+
+
+def least_squares(
+    auto: Tensor, cross: Tensor, ridge: float, iterations: int = ITERATIONS, room: Tensor | None = None
+) -> Kernels:
+    """(k, 2n-1, 2n-1) and (k, n, n) -> the (k, n, n) kernels that solve them with a ridge; room: as of `fit`."""
+    equations = NormalEquations(auto, ridge)
+    if room is None:
+        return conjugate_gradients(equations, cross, (1, 2), iterations)
+    return conjugate_gradients(lambda kernels: equations(kernels) * room, cross * room, (1, 2), iterations)
+
+
+def conjugate_gradients(
+    times: Callable[[Tensor], Tensor], right: Tensor, axes: tuple[int, ...], iterations: int
+) -> Tensor:
+    """x with times(x) near `right`, a product with a positive definite matrix. axes: those of one system, where there are several."""
 
     def energy(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum((1, 2), keepdim=True)
+        return (a * b).sum(axes, keepdim=True)
 
-    kernels, rest = torch.zeros_like(cross), cross if room is None else cross * room
+    found, rest = torch.zeros_like(right), right
     direction, size_of_rest = rest.clone(), energy(rest, rest)
     for _ in range(iterations):
         image = times(direction)
         step = size_of_rest / energy(direction, image).clamp_min(1e-20)
-        kernels, rest = kernels + step * direction, rest - step * image
+        found, rest = found + step * direction, rest - step * image
         left = energy(rest, rest)
         direction, size_of_rest = rest + left / size_of_rest.clamp_min(1e-30) * direction, left
-    return kernels
+    return found
 
 
 def telling_regions(frame: Frame) -> Regions:
@@ -244,9 +265,16 @@ def telling_places(frame: Frame) -> tuple[list[tuple[int, int]], tuple[int, int]
         return [(0, 0)], (h, w)
     h, w = (min(length // MULTIPLE * MULTIPLE, REGION) for length in frame.light.shape)
     places = grid_of(frame, (h, w), [max(1, round(length / REGION)) for length in frame.light.shape])
-    edges = [_edges(frame, place, (h, w)) for place in places]
-    best = sorted(range(len(places)), key=lambda i: -edges[i])[:TELLING]
-    return [places[i] for i in sorted(best)], (h, w)
+    return most_telling(frame, places, (h, w), TELLING), (h, w)
+
+
+def most_telling(
+    frame: Frame, places: list[tuple[int, int]], size: tuple[int, int], count: int
+) -> list[tuple[int, int]]:
+    """The corners of the regions of that (h, w) that have the most edges, `count` of them at most, in their order."""
+    edges = [_edges(frame, place, size) for place in places]
+    best = sorted(range(len(places)), key=lambda i: -edges[i])[:count]
+    return [places[i] for i in sorted(best)]
 
 
 def grid_of(frame: Frame, size: tuple[int, int], counts: list[int]) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
-"""The search for a shake: several guesses, among which the judge chooses, and a finer kernel for each part of the frame."""
+"""The search for a shake: several guesses, among which the judge chooses."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,31 +10,27 @@ from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, measure_noise, prior_weight
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain
 from deblur_cli.shake._kernels import Shake, extent, fit_into, rescaled
-from deblur_cli.shake._predictor import MULTIPLE, load_predictor
+from deblur_cli.shake._predictor import load_predictor
+from deblur_cli.shake._roll import rolled, shake_of
 
-REGIONS = 3
-"""Along the longer side of the frame, of the grid of kernels of a shake that varies."""
-REACH = 0.7
-"""Of the way from one region of the grid to the next: at that distance a neighbour's evidence counts e times less."""
 SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
 FINER_TURNS = 3
 """At each scale at which regions speak for the frame."""
+COARSE = 200
+"""Longest side of the frames at which one kernel is nearly right for all, even if the camera rolled."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A shake in pixels of the photo, what the judge says undoing it gains, in dB, the frame from which it was found at last, and the photo itself as the search
-    has it.
-
-    kernels: (r, n, n) in pixels of that frame.
+    """A shake in pixels of the photo, what the judge says undoing it gains, in dB, the guess that it came from, as it was at a coarse frame, and the frames, of
+    which the last is the photo itself.
     """
 
     shake: Shake
     gain: float
-    kernels: Tensor
-    last: search.Frame
-    photo: search.Frame
+    coarse: search.Guess
+    frames: list[search.Frame]
 
 
 def find(light: Tensor, tell: Callable[[float], None]) -> Seen | None:
@@ -45,9 +41,9 @@ def find(light: Tensor, tell: Callable[[float], None]) -> Seen | None:
     frames = search.pyramid(grey, measure_noise(grey[None]))
     small = [frame for frame in frames if search.is_small(frame)]
     large = frames[len(small) :]
-    guesses = search.climb(search.starts(device), small, predictor, _gain)
+    best = search.climb(search.starts(device), small, predictor, _gain)[0]
     tell(0.5)
-    kernels, last = guesses[0].kernels, guesses[0].frame or small[-1]
+    kernels, last = best.kernels, best.frame or small[-1]
     for number, frame in enumerate(large):
         if search.is_full(kernels) or last.scale > frame.scale:
             break
@@ -59,37 +55,24 @@ def find(light: Tensor, tell: Callable[[float], None]) -> Seen | None:
     if extent(kernels) <= SMALLEST_SHAKE and last.scale == 1:
         return None
     gain = _gain(kernels, last)
-    sure = torch.tensor([[gain / 2]]).sigmoid()
-    return Seen(_shake(kernels, (1, 1), last, sure), gain, kernels, last, frames[-1])
-
-
-def varied(seen: Seen) -> Seen:
-    """The same with a kernel for each part of the frame, in whose fit its neighbours' evidence counts too; itself where there is but one part."""
-    frame, device = seen.last, seen.kernels.device
-    step = max(search.REGION // 2, max(frame.light.shape) / REGIONS)
-    rows, columns = (max(1, round(length / step)) for length in frame.light.shape)
-    if rows * columns == 1:
-        return seen
-    h, w = (min(length, search.REGION) // MULTIPLE * MULTIPLE for length in frame.light.shape)
-    places = search.grid_of(frame, (h, w), [rows, columns])
-    at = torch.tensor(places, dtype=torch.float32, device=device)
-    near = torch.exp(-torch.cdist(at, at) / (REACH * step)) * search.NEIGHBOURS
-    near.fill_diagonal_(1.0)
-    kernels = search.fit(
-        seen.kernels.expand(len(places), -1, -1),
-        search.cut(frame, places, (h, w)),
-        load_predictor(device),
-        near,
-        turns=FINER_TURNS,
-    )
-    shake = _shake(kernels, (rows, columns), frame, seen.shake.sure.expand(rows, columns))
-    return replace(seen, shake=shake, kernels=kernels)
-
-
-def _shake(kernels: Tensor, grid: tuple[int, int], frame: search.Frame, sure: Tensor) -> Shake:
-    full = rescaled(kernels, 1 / frame.scale)
+    full = rescaled(kernels, 1 / last.scale)
     full = fit_into(full, extent(full, beyond=NOTHING))
-    return Shake(full.view(*grid, *full.shape[1:]), sure)
+    shake = Shake(full[None], torch.tensor([[gain / 2]]).sigmoid())
+    return Seen(shake, gain, _coarse(best), frames)
+
+
+def _coarse(guess: search.Guess) -> search.Guess:
+    """What it was at a frame of COARSE pixels."""
+    while guess.before and guess.before.frame and guess.frame and max(guess.frame.light.shape) > COARSE:
+        guess = guess.before
+    return guess
+
+
+def varied(seen: Seen) -> Shake:
+    """The same as of a camera that also rolled, from the coarse guess on."""
+    first = seen.coarse.frame or seen.frames[0]
+    frames = [frame for frame in seen.frames if frame.scale >= first.scale]
+    return shake_of(rolled(seen.coarse, frames, load_predictor(seen.shake.kernels.device)))
 
 
 def _gain(kernels: Tensor, frame: search.Frame) -> float:

@@ -54,11 +54,14 @@ class Shake:
 def centred(kernel: Tensor) -> Tensor:
     """(n, n) moved by whole pixels so that its centroid is in the middle, of sum 1."""
     kernel = kernel / kernel.sum()
-    n = kernel.shape[-1]
-    place = torch.arange(n, device=kernel.device, dtype=kernel.dtype) - n // 2
-    down = -round(float((kernel.sum(1) * place).sum()))
-    right = -round(float((kernel.sum(0) * place).sum()))
-    return kernel.roll((down, right), (0, 1))
+    return kernel.roll(centring(kernel), (0, 1))
+
+
+def centring(kernel: Tensor) -> tuple[int, int]:
+    """By how many pixels down and right (n, n) of sum 1 has to be moved for that."""
+    place = torch.arange(kernel.shape[-1], device=kernel.device, dtype=kernel.dtype) - kernel.shape[-1] // 2
+    down, right = (-round(float((kernel.sum(axis) * place).sum())) for axis in (1, 0))
+    return down, right
 
 
 def extent(kernels: Tensor, beyond: float = BEYOND) -> int:
@@ -142,7 +145,12 @@ def kernel_from_lamp(light: Tensor, area: Sequence[int]) -> Tensor:
 
 
 def tidied(kernel: Tensor, noises: float = 1.0) -> Tensor:
-    """(n, n) as a solver leaves it: what is negative, lost in its noise or an island away from the path goes; centred, of sum 1.
+    """`cleared`, and centred."""
+    return centred(cleared(kernel, noises))
+
+
+def cleared(kernel: Tensor, noises: float = 1.0) -> Tensor:
+    """(n, n) as a solver leaves it: what is negative, lost in its noise or an island away from the path goes; of sum 1.
 
     The negative values, which no path has, tell the noise; what is below so many standard deviations of it is lost.
     """
@@ -158,7 +166,7 @@ def tidied(kernel: Tensor, noises: float = 1.0) -> Tensor:
     if not kernel.sum() > 0:
         kernel = torch.zeros_like(kernel)
         kernel[kernel.shape[0] // 2, kernel.shape[0] // 2] = 1
-    return centred(kernel)
+    return kernel / kernel.sum()
 
 
 def _islands(inside: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ from deblur_cli.tiles import UNIT, plan_tiles
 TILE, OVERLAP = 768, 64
 """Side of the tiles where the kernels are all the same, and what neighbours share. Large tensors come from the system anew each time, which takes longer than what is
 done with them: tiles of 2048 pixels take twice as long."""
-VARYING_TILE = 384
-"""Where they are not: neighbours share a quarter, over which one kernel passes into the next."""
+VARYING_TILE, ACROSS = 192, 4
+"""Where they are not: the smallest side, and how many there are along the longer side of the frame, at least; neighbours share a quarter, over which one kernel passes into the next."""
+PART_GRID = 3
+"""Kernels along each side of a part of a frame."""
 
 Work = Callable[[Tensor, Tensor], Tensor]
 """(c, h, w) and a kernel (n, n) -> (planes, h, w)."""
@@ -29,7 +31,8 @@ def in_parts(
     """(planes, h, w): the work done on parts of (c, h, w) light with the kernel of each, faded into one another."""
     _, h, w = light.shape
     uniform = bool((shake.kernels == shake.kernels[:1, :1]).all())
-    side = max(TILE if uniform else VARYING_TILE, 3 * shake.kernels.shape[-1]) // UNIT * UNIT
+    side = TILE if uniform else min(TILE, max(VARYING_TILE, max(h, w) // ACROSS))
+    side = max(side, 3 * shake.kernels.shape[-1]) // UNIT * UNIT
     rows, columns = -h % UNIT, -w % UNIT
     overlap = min(OVERLAP, side // 4) if uniform else side // 4
     plan = plan_tiles((h + rows, w + columns), side, overlap // UNIT * UNIT)
@@ -59,3 +62,16 @@ def kernel_at(shake: Shake, down: float, right: float) -> Tensor:
     above = torch.lerp(shake.kernels[top, left], shake.kernels[top, other], x - left)
     below = torch.lerp(shake.kernels[bottom, left], shake.kernels[bottom, other], x - left)
     return torch.lerp(above, below, y - top)
+
+
+def part_of(shake: Shake, rows: tuple[float, float], columns: tuple[float, float]) -> Shake:
+    """The shake of a part of the frame, which reaches from one share of it to another down and across, 0..1."""
+    if shake.kernels.shape[:2] == (1, 1):
+        return shake
+    downs, rights = (
+        [start + (stop - start) * (i + 0.5) / PART_GRID for i in range(PART_GRID)]
+        for start, stop in (rows, columns)
+    )
+    kernels = torch.stack([kernel_at(shake, down, right) for down in downs for right in rights])
+    n = shake.kernels.shape[-1]
+    return Shake(kernels.view(PART_GRID, PART_GRID, n, n), torch.ones(PART_GRID, PART_GRID))

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from deblur_cli.shake._deconvolve import measure_noise
-from deblur_cli.shake._estimate import telling_places
-from deblur_cli.shake._find import Seen, find, varied
+from deblur_cli.shake._estimate import Frame, telling_places
+from deblur_cli.shake._find import find, varied
 from deblur_cli.shake._fusion import gain_of
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
-from deblur_cli.shake._parts import kernel_at
+from deblur_cli.shake._parts import part_of
 
 MARGIN_DB = 0.7
 """What undoing a shake is expected to gain over the network alone, at least, to be done."""
@@ -80,11 +80,12 @@ def undo(
     if seen is None:
         return Undone(alone, "none", "no shake seen", 0.0, None)
     left = Undone(alone, "left", LEFT, 0.0, seen.shake)
-    shake, gain = seen.shake, _expected(light, alone, seen)
-    if gain > HOPELESS_DB and (other := varied(seen)) is not seen:
-        other_gain = _expected(light, alone, other)
+    shake, gain = seen.shake, _expected(light, alone, seen.shake, seen.frames[-1])
+    if gain > HOPELESS_DB:
+        other = varied(seen)
+        other_gain = _expected(light, alone, other, seen.frames[-1])
         if other_gain > gain + VARYING_DB:
-            shake, gain = other.shake, other_gain
+            shake, gain = other, other_gain
     margin = MARGIN_DB - DOUBT * min(0.0, seen.gain)
     if gain < margin:
         return left
@@ -95,15 +96,17 @@ def undo(
     return Undone(after.light, "undone", why, after.share, shake)
 
 
-def _expected(light: Tensor, alone: Tensor, seen: Seen) -> float:
-    """By how many dB undoing it is expected to be nearer to the truth, at the most telling places of the photo."""
+def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> float:
+    """By how many dB undoing it is expected to be nearer to the truth, at the most telling places of the photo, which `frame` is."""
     noise, errors = measure_noise(light), torch.zeros(2)
-    places, (h, w) = telling_places(seen.photo)
+    places, (h, w) = telling_places(frame)
     for top, left in places:
         here = (..., slice(top, top + h), slice(left, left + w))
-        kernel = kernel_at(seen.shake, (top + h / 2) / light.shape[1], (left + w / 2) / light.shape[2])
-        part = joined(light[here], alone[here], Shake(kernel[None, None], torch.ones(1, 1)), noise=noise)
-        errors += part.errors.cpu()
+        rows, columns = (
+            (start / whole, (start + side) / whole)
+            for start, side, whole in ((top, h, light.shape[1]), (left, w, light.shape[2]))
+        )
+        errors += joined(light[here], alone[here], part_of(shake, rows, columns), noise=noise).errors.cpu()
     return gain_of(errors)
 
 
