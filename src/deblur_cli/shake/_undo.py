@@ -11,19 +11,21 @@ import torch
 from torch import Tensor
 
 from deblur_cli.shake._deconvolve import measure_noise
-from deblur_cli.shake._estimate import Frame, telling_places
+from deblur_cli.shake._estimate import Frame, pyramid, telling_places
 from deblur_cli.shake._find import find, varied
 from deblur_cli.shake._fusion import gain_of
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._parts import part_of
 
-MARGIN_DB = 0.7
+MARGIN_DB = 1.2
 """What undoing a shake is expected to gain over the network alone, at least, to be done."""
 DOUBT = 0.5
 """Of the decibels by which the judge finds it harmful: they are taken off what is expected."""
-HOPELESS_DB, VARYING_DB = 0.3, 0.2
-"""Above the first, kernels that vary over the frame are tried, too; the second is by how much they have to be better than one for all."""
+HOPELESS_DB = 0.2
+"""Above it, kernels that vary over the frame are tried, too."""
+EXPLAINED_DB = 0.5
+"""What a kernel that is given is expected to gain, at least, if nothing were known of it."""
 SMALLEST_SIDE = 96
 """Of a photo in which a shake is looked for."""
 
@@ -70,9 +72,9 @@ def undo(
     alone = light if alone is None else alone
     if kernel is not None:
         shake = Shake(kernel[None, None].to(light.device), torch.ones(1, 1))
-        after = joined(light, alone, shake, tell, known=True)
-        if not after.share:
+        if _explained(light, alone, shake) < EXPLAINED_DB:
             return Undone(alone, "left", UNEXPLAINED, 0.0, shake)
+        after = joined(light, alone, shake, tell, known=True)
         return Undone(after.light, "undone", "by the kernel given", after.share, shake)
     if min(light.shape[-2:]) < SMALLEST_SIDE:
         return Undone(alone, "none", "the photo is too small to see a shake in it", 0.0, None)
@@ -84,7 +86,7 @@ def undo(
     if gain > HOPELESS_DB:
         other = varied(seen)
         other_gain = _expected(light, alone, other, seen.frames[-1])
-        if other_gain > gain + VARYING_DB:
+        if other_gain > gain:
             shake, gain = other, other_gain
     margin = MARGIN_DB - DOUBT * min(0.0, seen.gain)
     if gain < margin:
@@ -94,6 +96,13 @@ def undo(
         return left
     why = "it comes nearer to the truth, as far as can be told"
     return Undone(after.light, "undone", why, after.share, shake)
+
+
+def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
+    """What undoing it is expected to gain, in dB, for all that can be told without knowing where it comes from."""
+    if min(light.shape[-2:]) < SMALLEST_SIDE:
+        return joined(light, alone, shake).gain
+    return _expected(light, alone, shake, pyramid(light.mean(0), measure_noise(light))[-1])
 
 
 def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> float:
