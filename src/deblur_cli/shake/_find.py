@@ -57,7 +57,7 @@ def find(light: Tensor, tell: Callable[[float], None]) -> Seen | None:
     gain = _gain(kernels, last)
     full = rescaled(kernels, 1 / last.scale)
     full = fit_into(full, extent(full, beyond=NOTHING))
-    shake = Shake(full[None], torch.tensor([[gain / 2]]).sigmoid())
+    shake = Shake(full[None].cpu(), torch.tensor([[gain / 2]]).sigmoid())
     return Seen(shake, gain, _coarse(best), frames)
 
 
@@ -72,7 +72,7 @@ def varied(seen: Seen) -> Shake:
     """The same as of a camera that also rolled, from the coarse guess on."""
     first = seen.coarse.frame or seen.frames[0]
     frames = [frame for frame in seen.frames if frame.scale >= first.scale]
-    return shake_of(rolled(seen.coarse, frames, load_predictor(seen.shake.kernels.device)))
+    return shake_of(rolled(seen.coarse, frames, load_predictor(first.light.device)))
 
 
 def _gain(kernels: Tensor, frame: search.Frame) -> float:

@@ -26,8 +26,8 @@ THRESHOLD, ISLAND = 0.04, 0.03
 class Shake:
     """Kernels for a grid of places that are spread evenly over the frame.
 
-    kernels: (rows, columns, n, n) float32, n odd, none negative, each of sum 1 and with its centroid in the middle, in pixels of the
-    photo. sure: (rows, columns) in 0..1, how likely each brings its part of the photo nearer to the truth.
+    kernels: (rows, columns, n, n) float32 on the CPU, n odd, none negative, each of sum 1 and, if it is the only one, with its centroid in the
+    middle, in pixels of the photo. sure: (rows, columns) in 0..1, how likely each brings its part of the photo nearer to the truth.
     """
 
     kernels: Tensor

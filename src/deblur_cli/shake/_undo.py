@@ -71,7 +71,7 @@ def undo(
     tell = progress or _nothing
     alone = light if alone is None else alone
     if kernel is not None:
-        shake = Shake(kernel[None, None].to(light.device), torch.ones(1, 1))
+        shake = Shake(kernel[None, None].cpu(), torch.ones(1, 1))
         if _explained(light, alone, shake) < EXPLAINED_DB:
             return Undone(alone, "left", UNEXPLAINED, 0.0, shake)
         after = joined(light, alone, shake, tell, known=True)
