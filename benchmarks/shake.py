@@ -86,17 +86,17 @@ def measure(case: Case, network: Restormer, pictures: Path | None, number: int) 
         return eight_bits(result)
 
     light, alone = to_linear(case.blurry), sharpened(case.blurry)
-    alone_light, noise = to_linear(alone), shake.measure_noise(light)
+    alone_light = to_linear(alone)
     started = time.monotonic()
     undone = shake.undo(light, alone_light)
     seconds = time.monotonic() - started
     shown, both = case.blurry, alone
     if undone.outcome == "undone" and undone.shake:
-        shown = eight_bits(to_srgb(shake.deconvolve(light, undone.shake, noise)))
+        shown = eight_bits(to_srgb(shake.deconvolve(light, undone.shake)))
         both = eight_bits(to_srgb(undone.light))
     true = None
     if case.kernel is not None:
-        known = shake.Shake(case.kernel[None, None], torch.ones(1, 1))
+        known = shake.Shake(case.kernel[None, None], torch.ones(1, 1), case.curve)
         true = aligned_psnr(
             eight_bits(to_srgb(joined(light, alone_light, known, known=True).light)), case.sharp
         )

@@ -19,6 +19,8 @@ from training.pairs import moving_object, random_lens
 from training.photos import Photos, read_photos
 from training.validation import eight_bits
 
+from deblur_cli.shake import Curve
+
 SIZE = (512, 768)
 MARGIN = 48
 RATE_HZ = 1000.0
@@ -27,12 +29,13 @@ SEED = 2_000_003
 
 @dataclass(frozen=True)
 class Case:
-    """A pair, (3, h, w) in 8-bit steps of 0..1. kernel: (n, n), the true one where there is just one; a point where there is none."""
+    """A pair, (3, h, w) in 8-bit steps of 0..1. kernel: (n, n), the true one where there is just one. curve: what it blurred."""
 
     group: str
     blurry: Tensor
     sharp: Tensor
     kernel: Tensor | None
+    curve: Curve = Curve.LIGHT
 
 
 def gyroscope_path(dice: Dice, extent: float) -> Tensor:
@@ -113,20 +116,41 @@ MakePath = Callable[[Dice, float], Tensor]
 
 
 def _shaken(
-    path: MakePath, extents: tuple[float, float], noise: float = 0.01, quality: tuple[int, int] | None = None
+    path: MakePath,
+    extents: tuple[float, float],
+    noise: float = 0.01,
+    quality: tuple[int, int] | None = None,
+    *,
+    curve: Curve = Curve.LIGHT,
+    exposure: float = 1.0,
 ) -> Callable[[str, Photos, Dice], Case]:
-    """One kernel, noise of that standard deviation in linear light, JPEG of a quality in that range or none."""
+    """One kernel, noise of that standard deviation of what adds up, JPEG of a quality in that range or none; exposure: how many times as bright, which clips."""
 
     def make(group: str, photos: Photos, dice: Dice) -> Case:
-        scene = _scene(photos, dice)
+        scene = curve.of(exposure * _scene(photos, dice))
         kernel = blur.shake_kernel(path(dice, dice.uniform(*extents)))
-        light = _cut(blur.convolve(scene, kernel)).clamp(0, 1)
-        photo = blur.to_srgb(light + noise * dice.normal(*light.shape))
+        summed = _cut(blur.convolve(scene, kernel)).clamp(0, 1)
+        photo = curve.srgb(summed + noise * dice.normal(*summed.shape))
         if quality:
             photo = jpeg(photo, dice.integer(*quality), subsample=True)
-        return Case(group, eight_bits(photo), eight_bits(blur.to_srgb(_cut(scene))), kernel)
+        return Case(group, eight_bits(photo), eight_bits(curve.srgb(_cut(scene))), kernel, curve)
 
     return make
+
+
+def _small_and_grey(group: str, photos: Photos, dice: Dice) -> Case:
+    """255 pixels a side, one channel, a blur of values of 8 to 25 px, noise of 0.5 %."""
+    scene = _scene(photos, dice).mean(0, keepdim=True)
+    side = 255 + 2 * MARGIN
+    scene = torch.nn.functional.interpolate(
+        scene[..., :, : scene.shape[1]][None], size=(side, side), mode="area"
+    )
+    values = blur.to_srgb(scene[0])
+    kernel = blur.shake_kernel(gyroscope_path(dice, dice.uniform(8, 25)))
+    photo = _cut(blur.convolve(values, kernel))
+    photo = photo + 0.005 * dice.normal(*photo.shape)
+    blurry, sharp = (eight_bits(each.clamp(0, 1)).expand(3, -1, -1) for each in (photo, _cut(values)))
+    return Case(group, blurry, sharp, kernel, Curve.VALUES)
 
 
 def _rolling(group: str, photos: Photos, dice: Dice) -> Case:
@@ -213,4 +237,7 @@ GROUPS: dict[str, Callable[[str, Photos, Dice], Case]] = {
     "a thing that moves": _object,
     "out of focus": _lens,
     "already sharp": _sharp,
+    "bright, clipped": _shaken(gyroscope_path, (5, 35), exposure=1.6),
+    "a blur of values": _shaken(gyroscope_path, (5, 35), curve=Curve.VALUES),
+    "a blur of values, small and gray": _small_and_grey,
 }

@@ -19,11 +19,14 @@ from deblur_cli.api import find_weights_file
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer
 from deblur_cli.shake import _estimate as search
+from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
 from deblur_cli.shake._judge import rest_of
-from deblur_cli.shake._kernels import rescaled
+from deblur_cli.shake._kernels import Shake, rescaled
+from deblur_cli.shake._parts import in_parts
 from deblur_cli.shake._predictor import Predictor, load_predictor
-from training.blur import convolve, gaussian_kernel, shake_kernel, to_linear, to_srgb
+from deblur_cli.shake._roll import rolled, shake_of
+from training.blur import convolve, gaussian_kernel, shake_kernel, to_linear
 from training.degrade import add_noise, jpeg, random_tone
 from training.dice import Dice
 from training.pairs import (
@@ -55,12 +58,20 @@ SHAKEN = {"shake", "varying"}
 OWN_TONE = 0.3
 """Of photos that come from a camera with a curve of its own."""
 PHOTOS_A_FILE, STARTS = 16, 2
-MOST_MOVED = 3.0
+MOST_MOVED = 8.0
 """Pixels: what lies further off is no shake that was found."""
+IN_VALUES, MISTAKEN = 0.3, 0.15
+"""Of photos whose blur added up in values, and of those that are taken for the others."""
+GREY = 0.12
+"""Of photos without colours."""
+AT_NIGHT = 0.12
+"""Of scenes that are dark, with lamps."""
+ROLLED = 0.3
+"""Of the shaken photos that are undone as of a camera that also rolled, too."""
 
 
-def make_photo(photos: Photos, dice: Dice) -> tuple[str, Tensor, Tensor, Tensor]:
-    """Its kind, blurry and sharp (3, SIZE, SIZE) sRGB, and the kernel if it is of a SHAKEN kind."""
+def make_photo(photos: Photos, curve: Curve, dice: Dice) -> tuple[str, Tensor, Tensor, Tensor]:
+    """Its kind, blurry and sharp (3, SIZE, SIZE) sRGB, and the kernel if it is of a SHAKEN kind. curve: in which blurs add up."""
     kind = dice.pick(KINDS) if photos.videos else "shake"
     path = random_shake(dice, dice.log_uniform(2, 30))
     kernel = shake_kernel(path)
@@ -68,22 +79,25 @@ def make_photo(photos: Photos, dice: Dice) -> tuple[str, Tensor, Tensor, Tensor]
         frames = next(iter(photos.videos.values()))
         count = 2 * dice.integer(2, 6) + 1
         first = dice.integer(0, len(frames) - count)
-        squares = expose(random_crop(frames[first : first + count], SIZE + 2 * MARGIN, dice), dice)
+        exposed = expose(random_crop(frames[first : first + count], SIZE + 2 * MARGIN, dice), dice)
+        squares = [curve.of(square) for square in exposed]
         blurry, sharp = torch.stack(squares).mean(0), squares[count // 2]
     else:
-        blurry, sharp = _blurred(kind, _scene(photos, dice), photos, path, dice)
+        blurry, sharp = _blurred(kind, curve.of(_scene(photos, dice)), photos, path, dice)
     inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    return kind, *taken(blurry[inside], sharp[inside], dice), kernel
+    return kind, *taken(blurry[inside], sharp[inside], curve, dice), kernel
 
 
-def taken(light: Tensor, sharp: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
-    """Linear light as a camera writes it down: noise, sometimes a curve of its own, 8-bit sRGB, sometimes JPEG; and the sharp one as it would have."""
+def taken(blurry: Tensor, sharp: Tensor, curve: Curve, dice: Dice) -> tuple[Tensor, Tensor]:
+    """What added up as a camera writes it down: noise, sometimes a curve of its own, 8-bit sRGB, sometimes JPEG; and the sharp one as it would have."""
     noise = dice.log_uniform(0.0008, 0.03)
-    photo = to_srgb(add_noise(light.clamp(0, 1), noise, dice, read_share=dice.uniform(0, 1)))
+    photo = curve.srgb(add_noise(blurry.clamp(0, 1), noise, dice, read_share=dice.uniform(0, 1)))
     quality, subsample = (dice.integer(75, 97) if dice.chance(0.3) else None), dice.chance(0.5)
     tone = random_tone(dice) if dice.chance(OWN_TONE) else torch.clone
     photo = tone(photo)
-    return eight_bits(jpeg(photo, quality, subsample=subsample) if quality else photo), tone(to_srgb(sharp))
+    return eight_bits(jpeg(photo, quality, subsample=subsample) if quality else photo), tone(
+        curve.srgb(sharp)
+    )
 
 
 def _scene(photos: Photos, dice: Dice) -> Tensor:
@@ -91,7 +105,18 @@ def _scene(photos: Photos, dice: Dice) -> Tensor:
     photo, whole = photos.sharp[names[dice.integer(0, len(names) - 1)]], SIZE + 2 * MARGIN
     part = random_crop([photo], min(900, round(whole / dice.uniform(0.4, 1.0))), dice)[0]
     part = F.interpolate(part[None], size=(whole, whole), mode="bicubic", antialias=True)[0].clamp(0, 1)
-    return expose([part], dice)[0]
+    scene = expose([part], dice)[0]
+    return _lit(scene, dice) if dice.chance(AT_NIGHT) else scene
+
+
+def _lit(scene: Tensor, dice: Dice) -> Tensor:
+    """Darker, with lamps of 2 to 20 times what a sensor can hold."""
+    scene = dice.uniform(0.1, 0.6) * scene
+    for _ in range(dice.integer(2, 10)):
+        side = dice.integer(1, 5)
+        top, left = (dice.integer(0, length - side) for length in scene.shape[1:])
+        scene[:, top : top + side, left : left + side] = dice.log_uniform(2, 20)
+    return scene
 
 
 def _blurred(kind: str, scene: Tensor, photos: Photos, path: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
@@ -123,16 +148,26 @@ def make_cases(photos: Photos, network: Restormer, predictor: Predictor, dice: D
 
     The truth is where the deconvolved photo has it, if that has gained, else where the photo has it.
     """
-    kind, photo, sharp, kernel = make_photo(photos, dice)
-    light = to_linear(photo)
-    weight = prior_weight(measure_noise(light))
+    curve = Curve.VALUES if dice.chance(IN_VALUES) else Curve.LIGHT
+    kind, photo, sharp, kernel = make_photo(photos, curve, dice)
+    if dice.chance(MISTAKEN):
+        curve = Curve.LIGHT if curve is Curve.VALUES else Curve.VALUES
+    if dice.chance(GREY):
+        photo, sharp = (each[:1].expand(3, -1, -1) for each in (photo, sharp))
+    summed = curve.of(to_linear(photo[:1] if photo[0].equal(photo[2]) else photo))
+    c, weight = len(summed), prior_weight(measure_noise(summed))
     alone = stream.run(network, photo[None]).clamp(0, 1)
     cases: list[tuple[Tensor, ...]] = []
-    for guess in _guesses(kind, light.mean(0), kernel, predictor, dice):
-        if guess.shape[0] % 2 and guess.isfinite().all():
-            sparse, linear = deconvolve_twice(light, guess, weight)
-            rest = rest_of(light, sparse, guess)
-            sparse, linear = to_srgb(sparse).clamp(0, 1), to_srgb(linear).clamp(0, 1)
+
+    def work(part: Tensor, guess: Tensor) -> Tensor:
+        sparse, linear = deconvolve_twice(part, guess, weight, curve)
+        return torch.cat([sparse, linear, rest_of(part, sparse, guess, curve)[None]])
+
+    for shake in _guesses(kind, search.pyramid(to_linear(photo), curve), kernel, predictor, dice):
+        if shake.kernels.isfinite().all():
+            undone = in_parts(summed, shake, work, 2 * c + 1)
+            sparse, linear = (curve.srgb(each).expand(3, -1, -1) for each in (undone[:c], undone[c:-1]))
+            rest = undone[-1]
             away = offset(sharp.mean(0, keepdim=True), sparse.mean(0, keepdim=True), MOST_MOVED)
             there = moved(sharp[None], away)[0].clamp(0, 1)
             gained = (sparse - there).square().mean() < (alone - sharp).square().mean()
@@ -143,17 +178,33 @@ def make_cases(photos: Photos, network: Restormer, predictor: Predictor, dice: D
     return {name: (tensor * 255).round().byte() for name, tensor in made.items()}
 
 
-def _guesses(kind: str, grey: Tensor, kernel: Tensor, predictor: Predictor, dice: Dice) -> Iterator[Tensor]:
-    """(n, n) each: what the estimation makes of it, from some of its starts, and others; of shaken photos one that is right, or nearly."""
+def _guesses(
+    kind: str, frames: list[search.Frame], kernel: Tensor, predictor: Predictor, dice: Dice
+) -> Iterator[Shake]:
+    """What the estimation makes of it, from some of its starts, and others; of shaken photos one that is right, or nearly."""
     if kind in SHAKEN:
-        yield kernel if dice.chance(0.4) else nearly_right(kernel, dice)
-    yield other_kernel(kind, kernel, dice)
-    frames = search.pyramid(grey, measure_noise(grey[None]))
-    starts = search.starts(grey.device)
+        yield _everywhere(kernel if dice.chance(0.4) else nearly_right(kernel, dice))
+    other = other_kernel(kind, kernel, dice)
+    if other.shape[0] % 2:
+        yield _everywhere(other)
+    starts, scales = search.starts(kernel.device, frames[0].curve), [{frame.curve: frame} for frame in frames]
     for _ in range(STARTS):
-        (found,) = search.climb([starts[dice.integer(0, len(starts) - 1)]], frames, predictor, lambda *_: 0.0)
+        (found,) = search.climb([starts[dice.integer(0, len(starts) - 1)]], scales, predictor, lambda *_: 0.0)
         scale = (found.frame or frames[-1]).scale
-        yield rescaled(found.kernels, 1 / scale)[0]
+        yield _everywhere(rescaled(found.kernels, 1 / scale)[0])
+    if dice.chance(ROLLED) and found.before:
+        first = found.before
+        yield shake_of(
+            rolled(
+                first,
+                [frame for frame in frames if not first.frame or frame.scale >= first.frame.scale],
+                predictor,
+            )
+        )
+
+
+def _everywhere(kernel: Tensor) -> Shake:
+    return Shake(kernel[None, None], torch.ones(1, 1))
 
 
 def main() -> None:

@@ -47,6 +47,8 @@ LEAST_NOISE, MOST_NOISE = 1e-4, 0.1
 """Of the noise's power against that of the gradients, in `photo_lost`."""
 OWN_TONE = 0.4
 """Of photos that come from a camera with a curve of its own: what they are taken for is then not quite the light that was blurred."""
+IN_VALUES = 0.35
+"""Of photos whose blur adds up in the values of the file, as of `Shake`."""
 JPEG, QUALITY = 0.3, (70, 97)
 """Of photos that are a JPEG at the scale of the crop, and of which quality."""
 
@@ -117,15 +119,21 @@ def _taken(
 
     scenes = expose([crop() for _ in range(TOGETHER)], dice)
     read_share = dice.uniform(0, 1)
-    tone = random_tone(dice) if dice.chance(OWN_TONE) else torch.clone
-    inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    sharp = torch.stack([to_linear(tone(to_srgb(scene))).mean(0)[inside] for scene in scenes])
-    photos_made = [
-        add_noise(convolve(scene, kernel).clamp(0, 1), noise, dice, read_share=read_share) for scene in scenes
-    ]
     quality = dice.integer(*QUALITY) if dice.chance(jpegs) else None
-    as_filed = [to_linear(_filed(tone(to_srgb(photo)), quality)) for photo in photos_made]
-    blurred = torch.stack([photo.mean(0)[inside] for photo in as_filed])
+    inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+
+    def blur(scene: Tensor) -> Tensor:
+        return add_noise(convolve(scene, kernel).clamp(0, 1), noise, dice, read_share=read_share)
+
+    if dice.chance(IN_VALUES):
+        values = [to_srgb(scene.clamp(0, 1)) for scene in scenes]
+        sharp = torch.stack([scene.mean(0)[inside] for scene in values])
+        blurred = torch.stack([_filed(blur(scene), quality).mean(0)[inside] for scene in values])
+    else:
+        tone = random_tone(dice) if dice.chance(OWN_TONE) else torch.clone
+        sharp = torch.stack([to_linear(tone(to_srgb(scene))).mean(0)[inside] for scene in scenes])
+        filed = [to_linear(_filed(tone(to_srgb(blur(scene))), quality)) for scene in scenes]
+        blurred = torch.stack([light.mean(0)[inside] for light in filed])
     white = blurred.flatten().quantile(0.98).clamp_min(0.02)
     return (
         blurred / white,

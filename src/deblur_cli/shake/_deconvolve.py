@@ -1,9 +1,9 @@
 """A photo without its shake, for known kernels: deconvolution with a sparse prior, by half-quadratic splitting.
 
 Krishnan and Fergus, "Fast image deconvolution using hyper-Laplacian priors", 2009. What differs: the prior is weaker where
-it is bright, since the eye (and the file) takes differences there for smaller; what lies beyond the border or is clipped is not known, and
-is filled in, turn by turn, with what the photo at hand would give there; the frame is cut into tiles, each with a kernel of its own
-(Hirsch et al., "Efficient filter flow", 2010).
+light is bright, since the eye (and the file) takes differences there for smaller; what lies beyond the border or is clipped is not known, and
+is filled in, turn by turn, with what the photo at hand would give there (beside lamps, which may be much brighter than the file says, it is kept from
+becoming darker than black); the frame is cut into tiles, each with a kernel of its own (Hirsch et al., "Efficient filter flow", 2010).
 """
 
 from collections.abc import Callable
@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblur_cli.shake._curve import Curve, to_light
 from deblur_cli.shake._fourier import (
     divergence,
     fast_length,
     gradient_power,
     gradients,
+    transfer,
     transfer_in_place,
     wrap,
 )
@@ -31,10 +33,10 @@ FLOOR, PER_NOISE = 0.7e-3, 0.055
 """The prior's weight: so much, and so much times the noise. Found on photos with noise of 0.3, 1 and 3 %."""
 LINEAR_FLOOR, LINEAR_PER_POWER = 2e-3, 300.0
 """Of the linear filter's penalty: so much, and so much times the noise's power."""
-SOFT = 17
-"""Pixels over which the surroundings of a lamp pass into the rest."""
 CLIPPED = 0.9955
-"""Linear light of 254.5 of 255 levels: from there on a pixel's value is not known, only that it is at least that."""
+"""Linear light of 254.5 of 255 levels, or 254 of their values: from there on a pixel's value is not known, only that it is at least that."""
+LAMP, RING = 2.2, 0.02
+"""Of white: what becomes brighter than that is a lamp, and how bright it was is hardly known; and of a point's trace traced again at its middle: what counts around one."""
 NOTHING = 1e-3
 """Of a kernel's sum: what lies so little outside is cut."""
 SMALLEST = 8
@@ -45,19 +47,16 @@ OPPONENT = _OPPONENT / _OPPONENT.norm(dim=1, keepdim=True)
 """Brightness and two differences of colour, orthonormal: their gradients are sparser than those of red, green and blue."""
 
 
-def deconvolve(
-    light: Tensor, shake: Shake, noise: float, *, progress: Callable[[float], None] | None = None
-) -> Tensor:
-    """(c, h, w) linear light, c 1 or 3, about 0..1, blurred by `shake` -> the same without that blur; a new tensor on its device.
-
-    noise: standard deviation of the light's noise, as of `measure_noise`.
-    """
-    weight = prior_weight(noise)
+def deconvolve(light: Tensor, shake: Shake, *, progress: Callable[[float], None] | None = None) -> Tensor:
+    """(c, h, w) linear light, c 1 or 3, about 0..1, blurred by `shake` -> the same without that blur; a new tensor on its device."""
+    summed = shake.curve.of(light)
+    weight = prior_weight(measure_noise(summed))
 
     def work(part: Tensor, kernel: Tensor) -> Tensor:
-        return deconvolve_part(part, kernel, weight)
+        return deconvolve_part(part, kernel, weight, shake.curve)
 
-    return in_parts(light, shake, work, light.shape[0], progress)
+    sharp = in_parts(summed, shake, work, light.shape[0], progress)
+    return sharp if shake.curve is Curve.LIGHT else to_light(shake.curve.srgb(sharp))
 
 
 def prior_weight(noise: float) -> float:
@@ -65,19 +64,19 @@ def prior_weight(noise: float) -> float:
     return FLOOR + PER_NOISE * noise
 
 
-def deconvolve_part(light: Tensor, kernel: Tensor, weight: float) -> Tensor:
-    """(c, h, w) without the one blur `kernel` (n, n); weight: of the prior. What is near the border is guessed from within."""
-    return deconvolve_twice(light, kernel, weight)[0]
+def deconvolve_part(summed: Tensor, kernel: Tensor, weight: float, curve: Curve) -> Tensor:
+    """(c, h, w) of what adds up, without the one blur `kernel` (n, n); weight: of the prior. What is near the border is guessed from within."""
+    return deconvolve_twice(summed, kernel, weight, curve)[0]
 
 
-def deconvolve_twice(light: Tensor, kernel: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+def deconvolve_twice(summed: Tensor, kernel: Tensor, weight: float, curve: Curve) -> tuple[Tensor, Tensor]:
     """As `deconvolve_part`; and with no more than a linear filter at the end, which keeps more of the detail and more of the noise."""
-    c, h, w = light.shape
-    kernel = fit_into(kernel, extent(kernel, beyond=NOTHING))  # around lamps and the border its reach counts
+    c, h, w = summed.shape
+    kernel = fit_into(kernel, extent(kernel, beyond=NOTHING))  # its reach counts around the border
     least = max(kernel.shape[-1], SMALLEST) + 1
     if min(h, w) < least:
-        larger = F.pad(light[None], (0, max(0, least - w), 0, max(0, least - h)), "replicate")[0]
-        both = deconvolve_twice(larger, kernel, weight)
+        larger = F.pad(summed[None], (0, max(0, least - w), 0, max(0, least - h)), "replicate")[0]
+        both = deconvolve_twice(larger, kernel, weight, curve)
         return both[0][:, :h, :w], both[1][:, :h, :w]
     margins = []
     for length in (w, h):
@@ -85,24 +84,22 @@ def deconvolve_twice(light: Tensor, kernel: Tensor, weight: float) -> tuple[Tens
         missing = min(missing, 2 * (length - 1))
         margins += [missing // 2, missing - missing // 2]
     left, _, top, _ = margins
-    framed = wrap(light, (margins[0], margins[1], margins[2], margins[3]))
+    framed = wrap(summed, (margins[0], margins[1], margins[2], margins[3]))
     size = (framed.shape[-2], framed.shape[-1])
-    known = torch.zeros(1, *size, dtype=torch.bool, device=light.device)
+    known = torch.zeros(1, *size, dtype=torch.bool, device=summed.device)
     known[:, top : top + h, left : left + w] = True
     clipped = (framed >= CLIPPED) & known
-    around_lamps = _around_lamps(clipped, kernel.shape[-1])
-    known &= around_lamps == 0
-    clipped &= known
-    colours = OPPONENT.to(light.device) if c == 3 else torch.eye(c, device=light.device)
+    lamps = bool(clipped.any())
+    colours = OPPONENT.to(summed.device) if c == 3 else torch.eye(c, device=summed.device)
 
     kernel_ft = transfer_in_place(kernel, size)
-    data, smoothness = kernel_ft.abs().square(), gradient_power(size, light.device)
-    strength = _visibility(framed)
+    data, smoothness = kernel_ft.abs().square(), gradient_power(size, summed.device)
+    strength = _visibility(framed) if curve is Curve.LIGHT else torch.ones_like(framed[:1])
     photo = _mixed(framed, colours)
 
     def filled(blurred: Tensor) -> Tensor:
         """The photo, and where it is unknown the sharp one blurred: both in the mixed colours."""
-        if not clipped.any():
+        if not lamps:
             return torch.where(known, photo, blurred)
         there = _mixed(blurred, colours.T)
         there = torch.where(clipped, torch.maximum(there, framed), torch.where(known, framed, there))
@@ -117,14 +114,32 @@ def deconvolve_twice(light: Tensor, kernel: Tensor, weight: float) -> tuple[Tens
         spectrum /= data + share * smoothness
         sharp = torch.fft.irfft2(spectrum, size)
         if turn < TURNS - 1:
+            if lamps:
+                sharp = _mixed(_mixed(sharp, colours.T).clamp_min(0), colours)
+                spectrum = torch.fft.rfft2(sharp)
             photo_ft = torch.fft.rfft2(filled(torch.fft.irfft2(kernel_ft * spectrum, size)))
         coupling *= COUPLING_GROWTH
     linear = torch.fft.irfft2(kernel_ft.conj() * photo_ft / (data + _faint(weight) * smoothness), size)
     inside = (..., slice(top, top + h), slice(left, left + w))
-    return (
-        torch.lerp(_mixed(sharp, colours.T), framed, around_lamps)[inside],
-        torch.lerp(_mixed(linear, colours.T), framed, around_lamps)[inside],
-    )
+    both = _mixed(sharp, colours.T)[inside], _mixed(linear, colours.T)[inside]
+    if not lamps:
+        return both
+    kept = _around(both[0], kernel)
+    return torch.lerp(both[0], summed, kept), torch.lerp(both[1], summed, kept)
+
+
+def _around(sharp: Tensor, kernel: Tensor) -> Tensor:
+    """(c, h, w) without its blur -> (1, h, w) in 0..1: 1 around lamps, wherever what is not known of them rings, which is where their traces would be traced again."""
+    bright = (sharp.amax(0, keepdim=True) > LAMP).float()
+    n = kernel.shape[-1]
+    if not bright.any() or min(sharp.shape[-2:]) <= n:
+        return torch.zeros_like(bright)
+    framed = F.pad(bright, (n, n, n, n))
+    size = (framed.shape[-2], framed.shape[-1])
+    reached = torch.fft.irfft2(torch.fft.rfft2(framed) * transfer(kernel, size).abs().square(), size)
+    inside = (..., slice(n, -n), slice(n, -n))
+    zone = (reached[inside] > RING * float(kernel.square().sum())).float()
+    return F.avg_pool2d(F.max_pool2d(zone, 7, 1, 3), 5, 1, 2, count_include_pad=False)
 
 
 def _faint(weight: float) -> float:
@@ -147,26 +162,6 @@ def measure_noise(light: Tensor) -> float:
     twice = bands[..., 0] - 2 * bands[..., 1] + bands[..., 2]  # (c, bands, w)
     both = twice[..., :-2] - 2 * twice[..., 1:-1] + twice[..., 2:]
     return float(both.abs().median()) / (6 * 0.6745)
-
-
-def _around_lamps(clipped: Tensor, n: int) -> Tensor:
-    """(c, h, w) bool and the side of the kernel -> (1, h, w) in 0..1: 1 wherever light of a clipped lamp may have come, or might ring to.
-
-    How bright a lamp is nobody knows; its trace is left as it is. Clipped areas that are larger than the kernel are no lamps: their
-    borders hardly ring.
-    """
-    lit = clipped.any(0, keepdim=True).float()
-    if not lit.any():
-        return lit
-    share = F.avg_pool2d(lit, n, 1, n // 2)
-    zone = lit * (share < 0.5)
-    for side in (
-        (2 * n - 1, 1),
-        (1, 2 * n - 1),
-    ):  # one axis after the other: a square of that size would take minutes
-        zone = F.max_pool2d(zone, side, 1, (side[0] // 2, side[1] // 2))
-    soft = F.avg_pool2d(zone, SOFT, 1, SOFT // 2, count_include_pad=False)
-    return torch.maximum(zone, soft) if not zone.all() else zone
 
 
 def _visibility(light: Tensor) -> Tensor:

@@ -6,14 +6,15 @@ At each scale, in turns: the sharp photo's gradients, as a small network guesses
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblur_cli.shake._deconvolve import CLIPPED
+from deblur_cli.shake._curve import Curve
+from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._fourier import fast_length, gradients
 from deblur_cli.shake._kernels import extent, fit_into, rescaled, tidied
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
@@ -30,8 +31,8 @@ FIRST_TURNS, TURNS = 20, 6
 """At the first scale, and at each after it."""
 SQUARES = (5, 9, 13)
 """Sides of those that a search begins with."""
-JUDGED, KEPT = 200, 3
-"""Longest side of the frame from which on guesses are compared, and how many of them go on."""
+JUDGED, KEPT = 200, 2
+"""Longest side of the frame from which on guesses are compared, and how many of each curve go on."""
 RIDGE, ITERATIONS = 0.3, 20
 """Of the least squares: the ridge, times the energy of the gradients, since the guess leaves out about as much as it holds; and the steps of their solution."""
 
@@ -43,26 +44,27 @@ Kernels = Tensor
 class Frame:
     """The photo at one scale, grey, with 1 for nearly its brightest, which is `white` of the light that was handed in.
 
-    known: (h, w) bool, what is not clipped. noise: standard deviation, of the light that was handed in.
+    noise: standard deviation, of the light that was handed in. curve: what that is.
     """
 
     light: Tensor
-    known: Tensor
     noise: float
     scale: float
     white: float
+    curve: Curve
 
 
 @dataclass(frozen=True)
 class Guess:
     """A kernel for all regions, (1, n, n), on the way up.
 
-    noises: what it takes for noise, as of `tidied`: with more, faint parts of a path are lost, and echoes of it too. frame: the last that it was made to
-    fit, None at the start. before: what it was at the scale before. gain: in dB, what undoing it there is worth.
+    noises: what it takes for noise, as of `tidied`: with more, faint parts of a path are lost, and echoes of it too. curve: of the frames that it is made
+    to fit. frame: the last that it was, None at the start. before: what it was at the scale before. gain: in dB, what undoing it there is worth.
     """
 
     kernels: Kernels
     noises: float
+    curve: Curve
     frame: Frame | None = None
     before: "Guess | None" = None
     gain: float = 0.0
@@ -81,33 +83,37 @@ class Regions:
     window: Tensor
 
 
-def pyramid(grey: Tensor, noise: float) -> list[Frame]:
-    """(h, w) linear light -> frames from the coarsest to the photo itself."""
-    h, w = grey.shape
+def pyramid(light: Tensor, curve: Curve) -> list[Frame]:
+    """(c, h, w) linear light -> frames of what adds up, from the coarsest to the photo itself."""
+    summed = curve.of(light).mean(0)
+    noise = measure_noise(summed[None])
+    h, w = summed.shape
     scales = [1.0]
     while max(h, w) * scales[-1] > 1.2 * COARSEST:
         scales.append(scales[-1] / STEP)
-    frames = [_frame(grey, noise, scale) for scale in reversed(scales)]
+    frames = [_frame(summed, noise, scale, curve) for scale in reversed(scales)]
     return [frame for frame in frames if min(frame.light.shape) >= SMALLEST_SIDE] or frames[-1:]
 
 
-def _frame(grey: Tensor, noise: float, scale: float) -> Frame:
-    known = grey < CLIPPED
+def _frame(grey: Tensor, noise: float, scale: float, curve: Curve) -> Frame:
     if scale < 1:
         size = [max(MULTIPLE, round(length * scale)) for length in grey.shape]
         grey = F.interpolate(grey[None, None], size=size, mode="bicubic", antialias=True)[0, 0]
-        known = F.adaptive_avg_pool2d(known[None, None].float(), (size[0], size[1]))[0, 0] == 1
     some = grey.flatten()[:: max(1, grey.numel() // 100_000)]
     white = float(some.quantile(0.98).clamp_min(1e-3))
-    return Frame(grey / white, known, noise * scale, scale, white)
+    return Frame(grey / white, noise * scale, scale, white, curve)
 
 
-def starts(device: torch.device) -> list[Guess]:
+def starts(device: torch.device, curve: Curve) -> list[Guess]:
     """What a search begins with: squares, small and large, and a point, twice. Which of them ends at the truth differs from photo to photo."""
-    squares = [Guess(torch.full((1, side, side), 1 / side**2, device=device), 1.0) for side in SQUARES]
+    squares = [torch.full((1, side, side), 1 / side**2, device=device) for side in SQUARES]
     point = torch.zeros(1, 5, 5, device=device)
     point[0, 2, 2] = 1
-    return [*squares, Guess(point, 1.0), Guess(point, 2.0)]
+    return [
+        *(Guess(square, 1.0, curve) for square in squares),
+        Guess(point, 1.0, curve),
+        Guess(point, 2.0, curve),
+    ]
 
 
 def is_small(frame: Frame) -> bool:
@@ -131,40 +137,52 @@ def is_full(kernels: Kernels) -> bool:
 
 
 def climb(
-    guesses: list[Guess], frames: list[Frame], predictor: Predictor, gain: Callable[[Kernels, Frame], float]
+    guesses: list[Guess],
+    scales: Sequence[Mapping[Curve, Frame]],
+    predictor: Predictor,
+    gain: Callable[[Kernels, Frame], float],
 ) -> list[Guess]:
-    """From the first of the frames to the last: the best guesses, the best first, each as far as it has room.
+    """From the first of the scales to the last: the best guesses, the best first, each as far as it has room.
 
-    gain: what undoing a kernel is worth at a frame, in dB. From frames of JUDGED pixels on the KEPT best go on.
+    scales: of each the frames, small ones, by their curves. gain: what undoing a kernel is worth at a frame, in dB. From frames of JUDGED pixels on the KEPT
+    best of each curve go on.
     """
-    for number, frame in enumerate(frames):
-        regions = telling_regions(frame)
-        judged = max(frame.light.shape) >= JUDGED or number == len(frames) - 1
+    for number, frames in enumerate(scales):
+        regions = {curve: telling_regions(frame) for curve, frame in frames.items()}
+        longest = max(max(frame.light.shape) for frame in frames.values())
+        judged = longest >= JUDGED or number == len(scales) - 1
         live = [guess for guess in guesses if not guess.ended]
         if live:
             before = [grown(guess.kernels) if number else guess.kernels for guess in live]
-            noises = [guess.noises for guess in live]
-            after = _fit_all(before, regions, predictor, TURNS if number else FIRST_TURNS, noises)
-            live = [Guess(k, guess.noises, frame, guess) for k, guess in zip(after, live, strict=True)]
+            noises, of_each = [guess.noises for guess in live], [regions[guess.curve] for guess in live]
+            after = _fit_all(before, of_each, predictor, TURNS if number else FIRST_TURNS, noises)
+            live = [
+                Guess(kernels, guess.noises, guess.curve, frames[guess.curve], guess)
+                for kernels, guess in zip(after, live, strict=True)
+            ]
         if judged:
-            live = [replace(guess, gain=gain(guess.kernels, frame)) for guess in live]
+            live = [replace(guess, gain=gain(guess.kernels, frames[guess.curve])) for guess in live]
         guesses = sorted(live + [guess for guess in guesses if guess.ended], key=lambda guess: -guess.gain)
-        guesses = guesses[: KEPT if judged else None]
+        if judged:
+            of_curves = ([guess for guess in guesses if guess.curve is curve] for curve in frames)
+            guesses = [guess for alike in of_curves for guess in alike[:KEPT]]
     return guesses
 
 
 def _fit_all(
-    guesses: list[Kernels], regions: Regions, predictor: Predictor, turns: int, noises: list[float]
+    guesses: list[Kernels], regions: list[Regions], predictor: Predictor, turns: int, noises: list[float]
 ) -> list[Kernels]:
-    """(1, n, n) each, n of its own, made to fit the regions: all at once, which small frames are quicker by."""
+    """(1, n, n) each, n of its own, made to fit its regions: all at once, which small frames are quicker by."""
     sides = [guess.shape[-1] for guess in guesses]
-    device, r = regions.light.device, len(regions.light)
+    device, r = guesses[0].device, len(regions[0].light)
     kernels = torch.cat([fit_into(guess, max(sides)) for guess in guesses])
     rooms = [fit_into(torch.ones(1, side, side, device=device), max(sides)) > 0 for side in sides]
     together = torch.eye(len(guesses), device=device).repeat_interleave(r, 1)
-    copies = Regions(*(each.repeat(len(guesses), 1, 1) for each in (regions.light, regions.window)))
+    all_of_them = Regions(
+        torch.cat([each.light for each in regions]), torch.cat([each.window for each in regions])
+    )
     kernels = fit(
-        kernels, copies, predictor, together, turns=turns, noises=noises, room=torch.cat(rooms).float()
+        kernels, all_of_them, predictor, together, turns=turns, noises=noises, room=torch.cat(rooms).float()
     )
     return [fit_into(kernel[None], side) for kernel, side in zip(kernels, sides, strict=True)]
 
@@ -291,12 +309,8 @@ def grid_of(frame: Frame, size: tuple[int, int], counts: list[int]) -> list[tupl
 def cut(frame: Frame, places: list[tuple[int, int]], size: tuple[int, int]) -> Regions:
     """The regions of that (h, w) with these corners."""
     h, w = size
-    light, known = (
-        torch.stack([plane[top : top + h, left : left + w] for top, left in places])
-        for plane in (frame.light, frame.known.float())
-    )
-    known = -F.max_pool2d(-known[:, None], 9, 1, 4)[:, 0]  # gradients beside a clipped lamp are wrong, too
-    return Regions(light, _window(h, w).to(light.device) * known)
+    light = torch.stack([frame.light[top : top + h, left : left + w] for top, left in places])
+    return Regions(light, _window(h, w).to(light.device).expand(light.shape))
 
 
 def _edges(frame: Frame, place: tuple[int, int], size: tuple[int, int]) -> float:

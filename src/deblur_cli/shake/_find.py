@@ -1,14 +1,17 @@
-"""The search for a shake: several guesses, among which the judge chooses."""
+"""The search for a shake: several guesses, among which the judge chooses on the way up, and the fusion in the end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
-from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, measure_noise, prior_weight
-from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain
+from deblur_cli.shake._curve import Curve
+from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
+from deblur_cli.shake._joined import joined
+from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import Shake, extent, fit_into, rescaled
 from deblur_cli.shake._predictor import load_predictor
 from deblur_cli.shake._roll import rolled, shake_of
@@ -17,6 +20,8 @@ SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
 FINER_TURNS = 3
 """At each scale at which regions speak for the frame."""
+RARER_DB = 0.5
+"""By how much more has to be expected of a blur of values."""
 COARSE = 200
 """Longest side of the frames at which one kernel is nearly right for all, even if the camera rolled."""
 
@@ -33,17 +38,19 @@ class Seen:
     frames: list[search.Frame]
 
 
-def find(light: Tensor, tell: Callable[[float], None]) -> Seen | None:
-    """One kernel for all of the frame: the best of several guesses, made finer."""
+def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | None:
+    """One kernel for all of the frame: the best of several guesses, made finer. light, alone: as of `joined`."""
     device = light.device
-    grey = light.mean(0)
     predictor = load_predictor(device)
-    frames = search.pyramid(grey, measure_noise(grey[None]))
-    small = [frame for frame in frames if search.is_small(frame)]
-    large = frames[len(small) :]
-    best = search.climb(search.starts(device), small, predictor, _gain)[0]
+    pyramids = {curve: search.pyramid(light, curve) for curve in Curve}
+    scales = [dict(zip(pyramids, frames, strict=True)) for frames in zip(*pyramids.values(), strict=True)]
+    small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])]
+    starts = [guess for curve in Curve for guess in search.starts(device, curve)]
+    guesses = search.climb(starts, small, predictor, _gain)
+    best = max(guesses, key=lambda guess: _expected(guess, light, alone))
     tell(0.5)
-    kernels, last = best.kernels, best.frame or small[-1]
+    frames = pyramids[best.curve]
+    kernels, last, large = best.kernels, best.frame or frames[0], frames[len(small) :]
     for number, frame in enumerate(large):
         if search.is_full(kernels) or last.scale > frame.scale:
             break
@@ -57,7 +64,7 @@ def find(light: Tensor, tell: Callable[[float], None]) -> Seen | None:
     gain = _gain(kernels, last)
     full = rescaled(kernels, 1 / last.scale)
     full = fit_into(full, extent(full, beyond=NOTHING))
-    shake = Shake(full[None].cpu(), torch.tensor([[gain / 2]]).sigmoid())
+    shake = Shake(full[None].cpu(), torch.tensor([[gain / 2]]).sigmoid(), last.curve)
     return Seen(shake, gain, _coarse(best), frames)
 
 
@@ -75,6 +82,22 @@ def varied(seen: Seen) -> Shake:
     return shake_of(rolled(seen.coarse, frames, load_predictor(first.light.device)))
 
 
+def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:
+    """What the fusion expects of a guess, in dB, at the size of its frame; of a blur of values a little less."""
+    if guess.frame is None:
+        return 0.0
+    size = (guess.frame.light.shape[-2], guess.frame.light.shape[-1])
+    before, after = (
+        each
+        if each.shape[-2:] == size
+        else F.interpolate(each[None], size=size, mode="bicubic", antialias=True)[0]
+        for each in (light, alone)
+    )
+    return joined(
+        before, after, Shake(guess.kernels[None].cpu(), torch.ones(1, 1), guess.curve)
+    ).gain - RARER_DB * (guess.curve is Curve.VALUES)
+
+
 def _gain(kernels: Tensor, frame: search.Frame) -> float:
     """What undoing (1, n, n) gains in the telling regions of a frame, as the judge sees it, in dB."""
     regions = search.telling_regions(frame).light
@@ -82,8 +105,9 @@ def _gain(kernels: Tensor, frame: search.Frame) -> float:
     gains = []
     for light in regions:
         before = light[None] * frame.white
-        after = deconvolve_part(before, kernels[0], prior_weight(frame.noise))
-        shown = compared(before, after, kernels[0])[None]
+        after = deconvolve_part(before, kernels[0], prior_weight(frame.noise), frame.curve)
+        rest = rest_of(before, after, kernels[0], frame.curve)
+        shown = compared(before, after, rest, frame.curve)[None]
         shown = shown[..., : shown.shape[-2] // CELL * CELL, : shown.shape[-1] // CELL * CELL]
         gains.append(mean_gain(network(shown), shown)[0])
     return float(torch.stack(gains).mean())

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._judge import Judge, compared, opinion
 from deblur_cli.shake._networks import UNet, loaded
-from deblur_cli.shake._srgb import to_light, to_srgb
 
 WEIGHTS = Path(__file__).with_name("fusion.safetensors")
 MULTIPLE = 8
@@ -55,20 +55,18 @@ def gain_of(errors: Tensor) -> float:
 
 
 def fused(
-    network: Fusion, judge: Judge | None, planes: Sequence[Tensor], kernel: Tensor
+    network: Fusion, judge: Judge | None, planes: Sequence[Tensor], rest: Tensor, curve: Curve
 ) -> tuple[Tensor, Tensor]:
-    """(c, h, w) linear light each, c 1 or 3: the photo, what the network alone makes of it, and what undoing `kernel` makes of it, with a sparse prior and by a
-    linear filter -> the same, joined, and the errors expected as of `Fusion.join`. What is brighter than 1 is taken from the second. judge: None for a kernel
-    that is known to be right.
+    """(c, h, w) each of what adds up, c 1 or 3: the photo, what the network alone makes of it, and what undoing its shake makes of it, with a sparse prior and by
+    a linear filter; rest: as of `compared` -> the same, joined, in sRGB 0..1, and the errors expected as of `Fusion.join`. judge: None for a kernel that is known to be right.
     """
-    photo, alone, sparse, _ = planes
+    photo, _, sparse, _ = planes
     c, h, w = photo.shape
-    shown = compared(photo, sparse, kernel)
-    colours = [to_srgb(plane).expand(3, -1, -1) for plane in planes]
+    shown = compared(photo, sparse, rest, curve)
+    colours = [curve.srgb(plane).expand(3, -1, -1) for plane in planes]
     believed = opinion(judge, shown) if judge else torch.ones(h, w, device=photo.device)
     sources = torch.cat([*colours, shown[2:], believed[None]])[None]
     framed = F.pad(sources, (0, -w % MULTIPLE, 0, -h % MULTIPLE), "replicate")
     result, errors = (each[0, :, :h, :w] for each in network.join(framed))
-    light = to_light(result.clamp(0, 1))
-    light = light if c == 3 else light.mean(0, keepdim=True)
-    return light + (alone - alone.clamp(0, 1)), errors
+    result = result.clamp(0, 1)
+    return result if c == 3 else result.mean(0, keepdim=True), errors

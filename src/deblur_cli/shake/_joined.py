@@ -1,24 +1,25 @@
 """A photo, what the network alone makes of it and what undoing its shake makes of it, joined part by part, with what is to be thought of the result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblur_cli.shake._curve import to_light
 from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
 from deblur_cli.shake._fusion import fused, gain_of, load_fusion
-from deblur_cli.shake._judge import load_judge
+from deblur_cli.shake._judge import load_judge, rest_of
 from deblur_cli.shake._kernels import Shake
-from deblur_cli.shake._parts import in_parts
+from deblur_cli.shake._parts import in_parts, in_tiles
 
 BELIEVED = 0.3
 """Of what undoing a shake changes at a place: where so much is kept, it counts as undone."""
 PLACE = 32
 """Pixels a side of such a place."""
-LEAST_CHANGE = 0.003
-"""Of linear light, root mean square: where undoing changes less there is nothing to believe."""
+LEAST_CHANGE = 0.004
+"""In sRGB 0..1, root mean square: where undoing changes less there is nothing to believe."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,33 @@ def joined(
     noise: float | None = None,
     known: bool = False,
 ) -> Joined:
-    """(c, h, w) linear light, before and as the network alone restores it -> without the shake where that is believed.
+    """(c, h, w) linear light, before and as the network alone restores it -> without the shake where that is believed; what is brighter than 1 is the latter's.
 
-    noise: of the light, where it is known already. known: the shake is certain; the judge is not asked.
+    noise: of what adds up, where it is known already. known: the shake is certain; the judge is not asked.
     """
     network, judge = load_fusion(light.device), None if known else load_judge(light.device)
-    c, weight = light.shape[0], prior_weight(measure_noise(light) if noise is None else noise)
+    c, curve = light.shape[0], shake.curve
+    photo, before = curve.of(light), curve.of(alone)
+    weight = prior_weight(measure_noise(photo) if noise is None else noise)
+    tell = progress or (lambda _: None)
 
-    def work(part: Tensor, kernel: Tensor) -> Tensor:
-        sparse, linear = deconvolve_twice(part[:c], kernel, weight)
-        result, errors = fused(network, judge, (part[:c], part[c:], sparse, linear), kernel)
-        change = sparse - part[c:]
-        kept = ((result - part[c:]) * change).sum(0, keepdim=True)
-        return torch.cat([result, kept, change.square().sum(0, keepdim=True), errors.exp()])
+    def undo(part: Tensor, kernel: Tensor) -> Tensor:
+        sparse, linear = deconvolve_twice(part, kernel, weight, curve)
+        return torch.cat([sparse, linear, rest_of(part, sparse, kernel, curve)[None]])
 
-    planes = in_parts(torch.cat([light, alone]), shake, work, c + 4, progress)
+    def join(parts: Sequence[Tensor]) -> Tensor:
+        photo, before, sparse, linear, rest = parts
+        result, errors = fused(network, judge, (photo, before, sparse, linear), rest[0], curve)
+        before, after = curve.srgb(before), curve.srgb(sparse)
+        kept = ((result - before) * (after - before)).sum(0, keepdim=True)
+        changed = (after - before).square().sum(0, keepdim=True)
+        return torch.cat([to_light(result), kept, changed, errors.exp()])
+
+    undone = in_parts(photo, shake, undo, 2 * c + 1, lambda share: tell(share / 2))
+    frames = (photo, before, undone[:c], undone[c:-1], undone[-1:])
+    planes = in_tiles(frames, join, c + 4, lambda share: tell((1 + share) / 2))
     kept, changed = F.avg_pool2d(planes[c : c + 2], PLACE, ceil_mode=True)
     changing = changed > c * LEAST_CHANGE**2
     believed = (kept > BELIEVED * changed) & changing
     share = float(believed.sum()) / max(1, int(changing.sum()))
-    return Joined(planes[:c], share, planes[c + 2 :].mean((1, 2)))
+    return Joined(planes[:c] + (alone - alone.clamp(0, 1)), share, planes[c + 2 :].mean((1, 2)))

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._fourier import transfer_in_place
 from deblur_cli.shake._networks import Residual, loaded
-from deblur_cli.shake._srgb import to_srgb
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
 CELL = 16
@@ -56,16 +56,16 @@ def load_judge(device: torch.device, path: Path = WEIGHTS) -> Judge:
     return loaded(Judge(), path, device)
 
 
-def compared(before: Tensor, after: Tensor, kernel: Tensor) -> Tensor:
-    """(c, h, w) linear light before and after, and the kernel (n, n) -> (3, h, w) grey: both, and `rest_of` them."""
-    return torch.stack([to_srgb(before).mean(0), to_srgb(after).mean(0), rest_of(before, after, kernel)])
+def compared(before: Tensor, after: Tensor, rest: Tensor, curve: Curve) -> Tensor:
+    """(c, h, w) of what adds up before and after, and (h, w) `rest_of` them -> (3, h, w) grey: both in sRGB, and the rest."""
+    return torch.stack([curve.srgb(before).mean(0), curve.srgb(after).mean(0), rest])
 
 
-def rest_of(before: Tensor, after: Tensor, kernel: Tensor) -> Tensor:
+def rest_of(before: Tensor, after: Tensor, kernel: Tensor, curve: Curve) -> Tensor:
     """(c, h, w) both -> (h, w), 0.5 for none: what blurring the second again misses of the first, in sRGB, REST_GAIN times as large."""
     size = (before.shape[-2], before.shape[-1])
     again = torch.fft.irfft2(torch.fft.rfft2(after.mean(0)) * transfer_in_place(kernel, size), size)
-    return (0.5 + REST_GAIN * (to_srgb(again) - to_srgb(before.mean(0)))).clamp(0, 1)
+    return (0.5 + REST_GAIN * (curve.srgb(again) - curve.srgb(before.mean(0)))).clamp(0, 1)
 
 
 def opinion(network: Judge, shown: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.errors import PhotoError, UsageError
+from deblur_cli.shake._curve import Curve
 
 FAINT = 0.05
 """Of a kernel's largest value: what is below does not count as the shake's length."""
@@ -27,11 +28,12 @@ class Shake:
     """Kernels for a grid of places that are spread evenly over the frame.
 
     kernels: (rows, columns, n, n) float32 on the CPU, n odd, none negative, each of sum 1 and, if it is the only one, with its centroid in the
-    middle, in pixels of the photo. sure: (rows, columns) in 0..1, how likely each brings its part of the photo nearer to the truth.
+    middle, in pixels of the photo. sure: (rows, columns) in 0..1, how likely each brings its part of the photo nearer to the truth. curve: what it blurred.
     """
 
     kernels: Tensor
     sure: Tensor
+    curve: Curve = Curve.LIGHT
 
     @property
     def kernel(self) -> Tensor:

@@ -1,6 +1,6 @@
 """A frame in overlapping parts, each small enough to have one kernel: Hirsch et al., "Efficient filter flow", 2010."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,43 +10,68 @@ from deblur_cli.shake._kernels import Shake
 from deblur_cli.tiles import UNIT, plan_tiles
 
 TILE, OVERLAP = 768, 64
-"""Side of the tiles where the kernels are all the same, and what neighbours share. Large tensors come from the system anew each time, which takes longer than what is
+"""Side of the tiles where nothing changes over the frame, and what neighbours share. Large tensors come from the system anew each time, which takes longer than what is
 done with them: tiles of 2048 pixels take twice as long."""
 VARYING_TILE, ACROSS = 192, 4
-"""Where they are not: the smallest side, and how many there are along the longer side of the frame, at least; neighbours share a quarter, over which one kernel passes into the next."""
+"""Where kernels change: the smallest side, and how many there are along the longer side of the frame, at least; neighbours share a quarter, over which one kernel passes into the next."""
 PART_GRID = 3
 """Kernels along each side of a part of a frame."""
 
-Work = Callable[[Tensor, Tensor], Tensor]
-"""(c, h, w) and a kernel (n, n) -> (planes, h, w)."""
+Progress = Callable[[float], None]
 
 
 def in_parts(
-    light: Tensor,
+    summed: Tensor,
     shake: Shake,
-    work: Work,
+    work: Callable[[Tensor, Tensor], Tensor],
     planes: int,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Tensor:
-    """(planes, h, w): the work done on parts of (c, h, w) light with the kernel of each, faded into one another."""
-    _, h, w = light.shape
+    """(planes, h, w): the work done on parts of (c, h, w), which gets the kernel (n, n) of each, faded into one another."""
+    n = shake.kernels.shape[-1]
     uniform = bool((shake.kernels == shake.kernels[:1, :1]).all())
-    side = TILE if uniform else min(TILE, max(VARYING_TILE, max(h, w) // ACROSS))
-    side = max(side, 3 * shake.kernels.shape[-1]) // UNIT * UNIT
+    side = TILE if uniform else min(TILE, max(VARYING_TILE, max(summed.shape[1:]) // ACROSS))
+    side = max(side, 3 * n)
+
+    def work_at(part: Sequence[Tensor], down: float, right: float) -> Tensor:
+        return work(part[0], kernel_at(shake, down, right).to(summed.device))
+
+    return _faded([summed], side, side // 4 if not uniform else OVERLAP, n, work_at, planes, progress)
+
+
+def in_tiles(
+    frames: Sequence[Tensor],
+    work: Callable[[Sequence[Tensor]], Tensor],
+    planes: int,
+    progress: Progress | None,
+) -> Tensor:
+    """(planes, h, w): the work done on the same tiles of several (c, h, w), faded into one another."""
+    return _faded(frames, TILE, OVERLAP, 0, lambda parts, *_: work(parts), planes, progress)
+
+
+def _faded(
+    frames: Sequence[Tensor],
+    side: int,
+    overlap: int,
+    margin: int,
+    work: Callable[[Sequence[Tensor], float, float], Tensor],
+    planes: int,
+    progress: Progress | None,
+) -> Tensor:
+    """The work, which is told where the middle of each tile lies, 0..1 down and across, and sees `margin` pixels around it."""
+    _, h, w = frames[0].shape
     rows, columns = -h % UNIT, -w % UNIT
-    overlap = min(OVERLAP, side // 4) if uniform else side // 4
-    plan = plan_tiles((h + rows, w + columns), side, overlap // UNIT * UNIT)
-    result = torch.zeros(planes, h + rows, w + columns, device=light.device)
+    side = side // UNIT * UNIT
+    plan = plan_tiles((h + rows, w + columns), side, min(overlap, side // 4) // UNIT * UNIT)
+    result = torch.zeros(planes, h + rows, w + columns, device=frames[0].device)
     for done, (row, column) in enumerate(plan):
-        kernel = kernel_at(shake, (row.start + row.stop) / 2 / h, (column.start + column.stop) / 2 / w)
-        kernel = kernel.to(light.device)
-        margin = kernel.shape[-1]
         top, left = max(0, row.start - margin), max(0, column.start - margin)
-        part = work(light[:, top : row.stop + margin, left : column.stop + margin], kernel)
+        parts = [frame[:, top : row.stop + margin, left : column.stop + margin] for frame in frames]
+        part = work(parts, (row.start + row.stop) / 2 / h, (column.start + column.stop) / 2 / w)
         part = F.pad(part, (0, columns, 0, rows))[:, row.start - top :, column.start - left :]
         weights = torch.from_numpy(row.weights)[:, None] * torch.from_numpy(column.weights)
         area = (..., slice(row.start, row.stop), slice(column.start, column.stop))
-        result[area] += weights.to(light.device) * part[:, : len(row.weights), : len(column.weights)]
+        result[area] += weights.to(result.device) * part[:, : len(row.weights), : len(column.weights)]
         if progress:
             progress((done + 1) / len(plan))
     return result[:, :h, :w]
@@ -74,4 +99,4 @@ def part_of(shake: Shake, rows: tuple[float, float], columns: tuple[float, float
     )
     kernels = torch.stack([kernel_at(shake, down, right) for down in downs for right in rights])
     n = shake.kernels.shape[-1]
-    return Shake(kernels.view(PART_GRID, PART_GRID, n, n), torch.ones(PART_GRID, PART_GRID))
+    return Shake(kernels.view(PART_GRID, PART_GRID, n, n), torch.ones(PART_GRID, PART_GRID), shake.curve)

@@ -101,7 +101,7 @@ def shake_of(roll: Roll) -> Shake:
     kernels = rescaled(roll.kernels_at(places), 1 / roll.frame.scale)
     kernels = torch.where(kernels < FAINT * kernels.amax((1, 2), keepdim=True), 0, kernels)
     kernels = fit_into(kernels, extent(kernels)).cpu()
-    return Shake(kernels.view(rows, columns, *kernels.shape[1:]), torch.ones(rows, columns))
+    return Shake(kernels.view(rows, columns, *kernels.shape[1:]), torch.ones(rows, columns), roll.frame.curve)
 
 
 def _turns(frame: search.Frame) -> int:

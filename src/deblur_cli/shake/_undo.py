@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._estimate import Frame, pyramid, telling_places
 from deblur_cli.shake._find import find, varied
@@ -18,10 +19,10 @@ from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._parts import part_of
 
-MARGIN_DB = 1.2
+MARGIN_DB = 0.9
 """What undoing a shake is expected to gain over the network alone, at least, to be done."""
 DOUBT = 0.5
-"""Of the decibels by which the judge finds it harmful: they are taken off what is expected."""
+"""Of the decibels by which the judge finds one kernel for all harmful: so much more has to be expected."""
 HOPELESS_DB = 0.2
 """Above it, kernels that vary over the frame are tried, too."""
 EXPLAINED_DB = 0.5
@@ -52,7 +53,7 @@ class Undone:
 
 def estimate(light: Tensor) -> Shake | None:
     """The shake of (c, h, w) linear light, c 1 or 3, about 0..1; None where none is seen."""
-    seen = find(light, _nothing) if min(light.shape[-2:]) >= SMALLEST_SIDE else None
+    seen = find(light, light, _nothing) if min(light.shape[-2:]) >= SMALLEST_SIDE else None
     return seen.shake if seen else None
 
 
@@ -71,24 +72,26 @@ def undo(
     tell = progress or _nothing
     alone = light if alone is None else alone
     if kernel is not None:
-        shake = Shake(kernel[None, None].cpu(), torch.ones(1, 1))
-        if _explained(light, alone, shake) < EXPLAINED_DB:
+        given = [Shake(kernel[None, None].cpu(), torch.ones(1, 1), curve) for curve in Curve]
+        explained = [_explained(light, alone, shake) for shake in given]
+        shake = given[explained.index(max(explained))]
+        if max(explained) < EXPLAINED_DB:
             return Undone(alone, "left", UNEXPLAINED, 0.0, shake)
         after = joined(light, alone, shake, tell, known=True)
         return Undone(after.light, "undone", "by the kernel given", after.share, shake)
     if min(light.shape[-2:]) < SMALLEST_SIDE:
         return Undone(alone, "none", "the photo is too small to see a shake in it", 0.0, None)
-    seen = find(light, lambda share: tell(0.4 * share))
+    seen = find(light, alone, lambda share: tell(0.4 * share))
     if seen is None:
         return Undone(alone, "none", "no shake seen", 0.0, None)
     left = Undone(alone, "left", LEFT, 0.0, seen.shake)
     shake, gain = seen.shake, _expected(light, alone, seen.shake, seen.frames[-1])
+    margin = MARGIN_DB + DOUBT * max(0.0, -seen.gain)
     if gain > HOPELESS_DB:
         other = varied(seen)
         other_gain = _expected(light, alone, other, seen.frames[-1])
         if other_gain > gain:
-            shake, gain = other, other_gain
-    margin = MARGIN_DB - DOUBT * min(0.0, seen.gain)
+            shake, gain, margin = other, other_gain, MARGIN_DB
     if gain < margin:
         return left
     after = joined(light, alone, shake, lambda share: tell(0.5 + share / 2))
@@ -102,12 +105,12 @@ def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
     """What undoing it is expected to gain, in dB, for all that can be told without knowing where it comes from."""
     if min(light.shape[-2:]) < SMALLEST_SIDE:
         return joined(light, alone, shake).gain
-    return _expected(light, alone, shake, pyramid(light.mean(0), measure_noise(light))[-1])
+    return _expected(light, alone, shake, pyramid(light, shake.curve)[-1])
 
 
 def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> float:
     """By how many dB undoing it is expected to be nearer to the truth, at the most telling places of the photo, which `frame` is."""
-    noise, errors = measure_noise(light), torch.zeros(2)
+    noise, errors = measure_noise(shake.curve.of(light)), torch.zeros(2)
     places, (h, w) = telling_places(frame)
     for top, left in places:
         here = (..., slice(top, top + h), slice(left, left + w))
