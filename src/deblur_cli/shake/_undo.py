@@ -19,7 +19,7 @@ from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._parts import part_of
 
-MARGIN_DB = 0.9
+MARGIN_DB = 1.2
 """What undoing a shake is expected to gain over the network alone, at least, to be done."""
 DOUBT = 0.5
 """Of the decibels by which the judge finds one kernel for all harmful: so much more has to be expected."""
