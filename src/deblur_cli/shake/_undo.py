@@ -13,7 +13,7 @@ from torch import Tensor
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._estimate import Frame, pyramid, telling_places
-from deblur_cli.shake._find import find, varied
+from deblur_cli.shake._find import RARER_DB, find, varied
 from deblur_cli.shake._fusion import gain_of
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
@@ -102,10 +102,12 @@ def undo(
 
 
 def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
-    """What undoing it is expected to gain, in dB, for all that can be told without knowing where it comes from."""
+    """What undoing it is expected to gain, in dB, for all that can be told without knowing where it comes from; of a blur of values a little less."""
     if min(light.shape[-2:]) < SMALLEST_SIDE:
-        return joined(light, alone, shake).gain
-    return _expected(light, alone, shake, pyramid(light, shake.curve)[-1])
+        gain = joined(light, alone, shake).gain
+    else:
+        gain = _expected(light, alone, shake, pyramid(light, shake.curve)[-1])
+    return gain - RARER_DB * (shake.curve is Curve.VALUES)
 
 
 def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> float:
