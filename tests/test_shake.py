@@ -332,6 +332,16 @@ def nearness(light: Tensor, truth: Tensor) -> float:
     return max(psnr(values[inside], to_srgb(truth).roll(place, (1, 2))[inside]) for place in places)
 
 
+def test_of_a_kernel_that_is_given_it_is_found_out_what_it_blurred() -> None:
+    sharp, kernel = example("originals/astronaut.png")[:, 20:330, 80:420], line(13, 25, 15)
+    in_values = to_light(blurred(to_srgb(sharp), kernel, 0.003).clamp(0, 1))
+    for photo, curve in ((blurred(sharp, kernel, 0.003).clamp(0, 1), Curve.LIGHT), (in_values, Curve.VALUES)):
+        undone = undo(photo, kernel=kernel)
+        assert undone.outcome == "undone"
+        assert undone.shake
+        assert undone.shake.curve is curve
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_undoing_a_wrong_kernel_leaves_what_the_network_alone_has_made(channels: int) -> None:
     sharp = example("originals/astronaut.png")[:channels, 40:296, 150:406]

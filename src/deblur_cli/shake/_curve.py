@@ -20,6 +20,10 @@ class Curve(Enum):
         """What adds up -> sRGB 0..1; what is darker or brighter is clipped."""
         return to_srgb(summed) if self is Curve.LIGHT else summed.clamp(0, 1)
 
+    def light(self, summed: Tensor) -> Tensor:
+        """What adds up -> linear light; of values what is darker or brighter is clipped."""
+        return summed if self is Curve.LIGHT else to_light(self.srgb(summed))
+
 
 def to_srgb(light: Tensor) -> Tensor:
     """Linear light -> sRGB 0..1; what is darker or brighter is clipped."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblur_cli.shake._curve import Curve, to_light
+from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._fourier import (
     divergence,
     fast_length,
@@ -55,8 +55,7 @@ def deconvolve(light: Tensor, shake: Shake, *, progress: Callable[[float], None]
     def work(part: Tensor, kernel: Tensor) -> Tensor:
         return deconvolve_part(part, kernel, weight, shake.curve)
 
-    sharp = in_parts(summed, shake, work, light.shape[0], progress)
-    return sharp if shake.curve is Curve.LIGHT else to_light(shake.curve.srgb(sharp))
+    return shake.curve.light(in_parts(summed, shake, work, light.shape[0], progress))
 
 
 def prior_weight(noise: float) -> float:
