@@ -112,6 +112,19 @@ def test_what_is_no_photo_says_so(image: object, message: str, tmp_path: Path) -
         deblur(image, weights=weights(tmp_path))
 
 
+@pytest.mark.parametrize(("h", "w"), [(70, 90), (24, 40), (1, 1)])
+def test_a_network_at_half_the_size_takes_any_size_in_tiles_and_whole(h: int, w: int, tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).random((h, w, 3), np.float32)
+    path = weights(tmp_path, unshuffle=2)
+    for tile in (0, 72):
+        sharp = Deblurrer(path, tile=tile, precision="fp32", shake="off")(photo)
+        assert sharp.shape == photo.shape
+        assert not np.array_equal(sharp, photo)
+    with pytest.raises(UsageError, match="multiple of 16"):
+        Deblurrer(path, window=200)
+    assert Deblurrer(path, window=192, precision="fp32")(photo).shape == photo.shape
+
+
 def test_a_dual_pixel_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="a 6-channel dual-pixel checkpoint"):
         Deblurrer(weights(tmp_path, inp_channels=6, dual_pixel=True))

@@ -49,6 +49,8 @@ def test_our_own_files_bring_their_config_and_load_as_float32(tmp_path: Path) ->
         RestormerConfig(),
         RestormerConfig(dim=16, num_blocks=(1, 2, 2, 4), num_refinement_blocks=1, layer_norm="BiasFree"),
         RestormerConfig(inp_channels=6, dual_pixel=True, dim=8, bias=True),
+        RestormerConfig(unshuffle=2, dim=32, num_blocks=(1, 2, 2, 4)),
+        RestormerConfig(inp_channels=1, out_channels=1, unshuffle=2),
         RestormerConfig(inp_channels=1, out_channels=1, dim=24, ffn_expansion_factor=2.0, heads=(1, 1, 2, 3)),
     ],
 )

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -41,6 +42,18 @@ def test_a_size_that_is_no_multiple_of_8_is_an_error(size: tuple[int, int]) -> N
         random_model()(torch.zeros(1, 3, *size))
 
 
+def test_an_unshuffled_network_takes_multiples_of_16_and_starts_from_any_of_the_four_pixels() -> None:
+    model = random_model(replace(TINY, unshuffle=2))
+    with pytest.raises(ValueError, match="multiples of 16"):
+        model(torch.zeros(1, 3, 16, 24))
+    photo = torch.rand(1, 3, 16, 32)
+    assert model(photo).shape == photo.shape
+    for pixel in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        changed = photo.clone()
+        changed[..., 8 + pixel[0], 8 + pixel[1]] += 0.5
+        assert (model(changed) - model(photo)).abs().max() > 0.1
+
+
 def test_photos_of_a_batch_do_not_mix() -> None:
     model = random_model()
     photos = torch.rand(2, 3, 16, 24)
@@ -57,6 +70,7 @@ def test_photos_of_a_batch_do_not_mix() -> None:
         ({"heads": (5, 2, 4, 8)}, "5 heads do not divide the 48 channels of level 1"),
         ({"ffn_expansion_factor": 0.001}, "ffn_expansion_factor is too small"),
         ({"layer_norm": "Batch"}, "layer_norm is WithBias or BiasFree"),
+        ({"unshuffle": 3}, "unshuffle is 1 or 2"),
         ({"inp_channels": 6}, "only a dual-pixel network may differ"),
     ],
 )

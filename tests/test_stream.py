@@ -29,6 +29,8 @@ FAMILY = {
     "gray": replace(TINY, inp_channels=1, out_channels=1),
     "dual pixel": replace(TINY, inp_channels=6, dual_pixel=True),
     "dual pixel, biases": replace(TINY, inp_channels=6, dual_pixel=True, bias=True),
+    "unshuffled": replace(TINY, unshuffle=2),
+    "unshuffled, gray": replace(TINY, unshuffle=2, inp_channels=1, out_channels=1),
     "deep": replace(TINY, dim=10, num_blocks=(2, 1, 3, 1), heads=(1, 2, 4, 5), num_refinement_blocks=2),
 }
 SIZES = [(8, 8), (8, 40), (40, 8), (24, 56), (64, 48)]
@@ -37,6 +39,11 @@ SIZES = [(8, 8), (8, 40), (40, 8), (24, 56), (64, 48)]
 @pytest.fixture(params=[1, 1 << 12, 1 << 21], ids=["rows of 1", "a few rows", "whole frames"])
 def band_numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(layers.BAND_NUMBERS, "cpu", request.param)
+
+
+def random_photo(config: RestormerConfig, size: tuple[int, int], count: int = 1) -> Tensor:
+    """Of this size for the levels of the network: twice as large where it unshuffles."""
+    return torch.rand(count, config.inp_channels, *(config.unshuffle * side for side in size))
 
 
 def plain(model: Restormer, x: Tensor) -> Tensor:
@@ -69,7 +76,7 @@ def test_outputs_equal_the_authors_implementations(
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_global_statistics_equal_the_model(config: RestormerConfig, size: tuple[int, int]) -> None:
     model = random_model(config)
-    x = torch.rand(2, config.inp_channels, *size)
+    x = random_photo(config, size, 2)
     torch.testing.assert_close(stream.run(model, x), plain(model, x), atol=1e-5, rtol=0)
 
 
@@ -77,7 +84,7 @@ def test_global_statistics_equal_the_model(config: RestormerConfig, size: tuple[
 @pytest.mark.usefixtures("band_numbers")
 def test_bands_change_nothing(config: RestormerConfig) -> None:
     model = random_model(config)
-    x = torch.rand(1, config.inp_channels, 40, 24)
+    x = random_photo(config, (40, 24))
     torch.testing.assert_close(stream.run(model, x), plain(model, x), atol=1e-5, rtol=0)
 
 
@@ -114,8 +121,8 @@ def test_local_statistics_equal_attention_in_averaged_windows(
     config: RestormerConfig, size: tuple[int, int], window: int
 ) -> None:
     model = random_model(config)
-    x = torch.rand(1, config.inp_channels, *size)
-    result = stream.run(model, x, window=window)
+    x = random_photo(config, size)
+    result = stream.run(model, x, window=window * config.unshuffle)
     attend_in_windows(model, window)
     torch.testing.assert_close(result, plain(model, x), atol=1e-5, rtol=0)
 
@@ -147,7 +154,7 @@ def test_windows_of_a_720p_row_are_where_tlc_has_them() -> None:
 @pytest.mark.parametrize("config", FAMILY.values(), ids=FAMILY)
 def test_bfloat16_is_close(config: RestormerConfig) -> None:
     model = random_model(config)
-    x = torch.rand(1, config.inp_channels, 48, 64)
+    x = random_photo(config, (48, 64))
     result = stream.run(model, x, dtype=torch.bfloat16)
     exact = plain(model, x)
     assert result.dtype == torch.float32

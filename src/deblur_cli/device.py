@@ -87,18 +87,18 @@ def free_memory(device: "torch.device") -> int:
     return min([int(psutil.virtual_memory().available), *free_in_cgroups()])
 
 
-def peak_bytes(dim: int, size: tuple[int, int], itemsize: int) -> int:
-    """What `stream.run` takes for a photo of that (h, w) by a Restormer of that dim, beside its weights.
+def peak_bytes(dim: float, size: tuple[int, int], itemsize: int) -> int:
+    """What `stream.run` takes for a photo of that (h, w) by a Restormer of that dim (a quarter of it at half the size), beside its weights.
 
     At full resolution it keeps two frames of 2 dim channels, in numbers of `itemsize` bytes; the levels below, the
     shuffles and what the allocator holds back make it 7 dim. Photo and result are float32. All measured sizes and
     precisions of docs/performance.md lie below this.
     """
     h, w = size
-    return FIXED_NUMBERS * itemsize + h * w * (FRAME_CHANNELS * dim * itemsize + PHOTO_BYTES)
+    return FIXED_NUMBERS * itemsize + h * w * (round(FRAME_CHANNELS * dim * itemsize) + PHOTO_BYTES)
 
 
-def auto_tile(dim: int, size: tuple[int, int], itemsize: int, free_bytes: int) -> int:
+def auto_tile(dim: float, size: tuple[int, int], itemsize: int, free_bytes: int) -> int:
     """The side of the largest tile whose memory is there: 0, the whole photo, if that fits; a multiple of 8 else.
 
     Larger tiles are fewer and overlap less. The least is 64, whether it fits or not.

@@ -17,6 +17,8 @@ from deblur_cli.errors import WeightsError
 from deblur_cli.model import Restormer, RestormerConfig
 
 PAPER_FFN_FACTOR = 2.66
+UNSHUFFLED = (4, 12)
+"""Input channels of networks that work at half the size, on gray and on colour: no photo has so many."""
 LEVELS = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
 
 
@@ -65,9 +67,10 @@ def infer_config(state: Mapping[str, Tensor]) -> RestormerConfig:
     num_blocks = tuple(count_blocks(stage) for stage in LEVELS)
     heads = tuple(shape(f"{stage}.0.attn.temperature", 3)[0] for stage in LEVELS)
     hidden = tuple(shape(f"{stage}.0.ffn.project_out.weight", 4)[1] for stage in LEVELS)
+    unshuffle = 2 if inp_channels in UNSHUFFLED else 1
     return RestormerConfig(
-        inp_channels=inp_channels,
-        out_channels=shape("output.weight", 4)[0],
+        inp_channels=inp_channels // unshuffle**2,
+        out_channels=shape("output.weight", 4)[0] // unshuffle**2,
         dim=dim,
         num_blocks=num_blocks,  # type: ignore[arg-type]  # four stages, four numbers
         num_refinement_blocks=count_blocks("refinement"),
@@ -76,6 +79,7 @@ def infer_config(state: Mapping[str, Tensor]) -> RestormerConfig:
         bias="encoder_level1.0.attn.qkv.bias" in shapes,
         layer_norm="WithBias" if "encoder_level1.0.norm1.body.bias" in shapes else "BiasFree",
         dual_pixel="skip_conv.weight" in shapes,
+        unshuffle=unshuffle,
     )
 
 

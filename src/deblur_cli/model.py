@@ -19,8 +19,8 @@ from deblur_cli.errors import WeightsError
 
 LayerNormKind = Literal["WithBias", "BiasFree"]
 
-SIZE_MULTIPLE = 8
-"""Height and width of every input: three levels of downsampling by 2."""
+LEVELS_MULTIPLE = 8
+"""Height and width of what the levels take: three times they downsample by 2."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class RestormerConfig:
 
     num_blocks, heads: one entry a level, from full resolution down to an eighth of it.
     dual_pixel: input is a left and a right view (6 channels), output one photo, without the global residual.
+    unshuffle: 2 for a network that works at half the size, on the four pixels of each 2x2 square as channels (not in the paper); 1: at full size.
     """
 
     inp_channels: int = 3
@@ -41,6 +42,7 @@ class RestormerConfig:
     bias: bool = False
     layer_norm: LayerNormKind = "WithBias"
     dual_pixel: bool = False
+    unshuffle: int = 1
 
     def __post_init__(self) -> None:
         for name in ("num_blocks", "heads"):
@@ -66,11 +68,23 @@ class RestormerConfig:
             raise WeightsError(
                 f"Restormer config: layer_norm is WithBias or BiasFree, not {self.layer_norm!r}"
             )
+        if self.unshuffle not in (1, 2):
+            raise WeightsError(f"Restormer config: unshuffle is 1 or 2, not {self.unshuffle!r}")
         if not self.dual_pixel and self.inp_channels != self.out_channels:
             raise WeightsError(
                 f"Restormer config: {self.inp_channels} input and {self.out_channels} output channels: only a "
                 "dual-pixel network may differ in them, since the others add their input to their output"
             )
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of every input are multiples of this."""
+        return LEVELS_MULTIPLE * self.unshuffle
+
+    @property
+    def dim_per_pixel(self) -> float:
+        """Channels of the first level for each pixel of the photo."""
+        return self.dim / self.unshuffle**2
 
 
 class LayerNorm(nn.Module):
@@ -188,7 +202,7 @@ class Restormer(nn.Module):
     """The network of Figure 2: a U-shaped encoder-decoder over four levels, a refinement stage, a residual.
 
     forward: (b, inp_channels, h, w) float 0..1 -> (b, out_channels, h, w) float, about 0..1 and not clamped.
-    h and w must be multiples of 8 (ValueError otherwise).
+    h and w must be multiples of `config.size_multiple` (ValueError otherwise).
     """
 
     def __init__(self, config: RestormerConfig | None = None) -> None:
@@ -200,7 +214,8 @@ class Restormer(nn.Module):
         def stage(dim: int, num_heads: int, num_blocks: int) -> nn.Sequential:
             return nn.Sequential(*(TransformerBlock(dim, num_heads, config) for _ in range(num_blocks)))
 
-        self.patch_embed = OverlapPatchEmbed(config.inp_channels, dim)
+        pixels = config.unshuffle**2
+        self.patch_embed = OverlapPatchEmbed(pixels * config.inp_channels, dim)
         self.encoder_level1 = stage(dim, heads[0], blocks1)
         self.down1_2 = Downsample(dim)
         self.encoder_level2 = stage(2 * dim, heads[1], blocks2)
@@ -223,14 +238,15 @@ class Restormer(nn.Module):
         self.refinement = stage(2 * dim, heads[0], config.num_refinement_blocks)
         if config.dual_pixel:
             self.skip_conv = nn.Conv2d(dim, 2 * dim, 1, bias=bias)
-        self.output = nn.Conv2d(2 * dim, config.out_channels, 3, padding=1, bias=bias)
+        self.output = nn.Conv2d(2 * dim, pixels * config.out_channels, 3, padding=1, bias=bias)
 
     def forward(self, image: Tensor) -> Tensor:
         h, w = image.shape[-2:]
-        if h % SIZE_MULTIPLE or w % SIZE_MULTIPLE:
-            raise ValueError(f"height and width must be multiples of {SIZE_MULTIPLE}, not {h} x {w}")
+        multiple, unshuffle = self.config.size_multiple, self.config.unshuffle
+        if h % multiple or w % multiple:
+            raise ValueError(f"height and width must be multiples of {multiple}, not {h} x {w}")
 
-        embedded = self.patch_embed(image)
+        embedded = self.patch_embed(F.pixel_unshuffle(image, unshuffle))
         level1 = self.encoder_level1(embedded)
         level2 = self.encoder_level2(self.down1_2(level1))
         level3 = self.encoder_level3(self.down2_3(level2))
@@ -242,5 +258,5 @@ class Restormer(nn.Module):
         x = self.refinement(self.decoder_level1(x))
 
         if self.config.dual_pixel:
-            return self.output(x + self.skip_conv(embedded))
-        return self.output(x) + image
+            return F.pixel_shuffle(self.output(x + self.skip_conv(embedded)), unshuffle)
+        return F.pixel_shuffle(self.output(x), unshuffle) + image

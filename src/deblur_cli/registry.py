@@ -25,6 +25,7 @@ CONFIG_KEYS = (
     "num_refinement_blocks",
     "layer_norm",
     "dual_pixel",
+    "unshuffle",
 )
 
 

@@ -14,7 +14,7 @@ from deblur_cli.photo import Photo, Samples, fill_transparent, tone_curve_of
 from deblur_cli.tiles import UNIT, plan_tiles
 
 Predict = Callable[[Tensor], Tensor]
-"""(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of 8 -> the same shape and dtype, restored."""
+"""(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of the unit -> the same shape and dtype, restored."""
 
 Unshake = Callable[[Tensor, Tensor], tuple[Tensor | None, Mapping[str, Any]]]
 """(c, h, w) float32 in linear light, a photo and what the network makes of it -> the second with camera shake undone, or None if it is left as it is; and what there
@@ -25,6 +25,8 @@ Region = tuple[int, int, int, int]
 
 CONTEXT, SHAKE_CONTEXT = 96, 256
 """Pixels around a region that the network sees too; and those from which its shake is found."""
+LARGEST_UNIT = 16
+"""Of any network; there a region's surroundings may begin."""
 FADE = 16
 """Pixels inside a region's border over which its result fades into the photo."""
 
@@ -66,13 +68,14 @@ def restore_photo(
     *,
     tile: int,
     overlap: int,
+    unit: int = UNIT,
     strength: float = 1.0,
     progress: Progress | None = None,
     unshake: Unshake | None = None,
 ) -> Restored:
     """Restore a photo tile by tile, then undo its shake; size, bit depth, alpha and metadata stay as they are.
 
-    tile, overlap: as from `tiles.check_tile`; tile 0 takes the photo whole. strength: 0 (the input) to 1 (the
+    tile, overlap: as from `tiles.check_tile`; tile 0 takes the photo whole. unit: of which the network takes multiples, 8 or 16. strength: 0 (the input) to 1 (the
     network's output). PhotoError if the network's output is not finite.
     """
     check_strength(strength)
@@ -82,8 +85,8 @@ def restore_photo(
             "some of its samples are no numbers (NaN) or infinite", hint="Save it again without them."
         )
     h, w = image.shape[-2:]
-    padded = pad_to_unit(image)
-    plan = plan_tiles((padded.shape[-2], padded.shape[-1]), tile, overlap)
+    padded = pad_to_unit(image, unit)
+    plan = plan_tiles((padded.shape[-2], padded.shape[-1]), tile, overlap, unit)
     restored = torch.zeros_like(padded)
     for done, (row, column) in enumerate(plan):
         if progress:
@@ -144,7 +147,7 @@ def restore_region(
             f"the region {x},{y},{w},{h} does not lie in a photo of {photo_w}x{photo_h}",
             hint="--region takes X,Y,W,H: left and top edge, width and height, in pixels of the upright photo.",
         )
-    left, top = (max(0, start - CONTEXT) // UNIT * UNIT for start in (x, y))
+    left, top = (max(0, start - CONTEXT) // LARGEST_UNIT * LARGEST_UNIT for start in (x, y))
     surroundings = (slice(top, y + h + CONTEXT), slice(left, x + w + CONTEXT))
     if unshake:
         options["unshake"] = _unshake_within(photo, unshake, region, surroundings)
@@ -164,7 +167,7 @@ def restore_region(
 def region_size(region: Region) -> tuple[int, int]:
     """(h, w) of what the network sees of a region: at most that much."""
     _, _, w, h = region
-    return h + 2 * CONTEXT + UNIT, w + 2 * CONTEXT + UNIT
+    return h + 2 * CONTEXT + LARGEST_UNIT, w + 2 * CONTEXT + LARGEST_UNIT
 
 
 def _part(photo: Photo, area: tuple[slice, slice]) -> Photo:
@@ -224,11 +227,11 @@ def to_pixels(tensor: Tensor, like: Samples, peak: float) -> Samples:
     return samples.round().clamp(0, peak).contiguous().numpy().astype(like.dtype)
 
 
-def pad_to_unit(image: Tensor) -> Tensor:
-    """Pad right and bottom to multiples of 8: mirrored as far as the photo reaches, then its edge repeated."""
+def pad_to_unit(image: Tensor, unit: int = UNIT) -> Tensor:
+    """Pad right and bottom to multiples of the unit: mirrored as far as the photo reaches, then its edge repeated."""
     for axis in (-1, -2):
         size = image.shape[axis]
-        missing = -size % UNIT
+        missing = -size % unit
         mirrored = min(missing, size - 1)
         for amount, mode in ((mirrored, "reflect"), (missing - mirrored, "replicate")):
             if amount:

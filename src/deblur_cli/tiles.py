@@ -1,6 +1,6 @@
 """Where the tiles of a photo lie and how they blend: integers and 1-D ramps, no pixels.
 
-Sizes are multiples of 8 because the network downsamples three times by 2 and is sensitive to that phase.
+Sizes are multiples of a unit of 8 pixels, or 16, because a network downsamples three or four times by 2 and is sensitive to that phase.
 """
 
 from collections.abc import Iterator
@@ -49,12 +49,12 @@ class TilePlan:
         return tuple(span.stop - span.start for span in (self.rows[0], self.columns[0]))  # type: ignore[return-value]
 
 
-def plan_tiles(size: tuple[int, int], tile: int, overlap: int) -> TilePlan:
+def plan_tiles(size: tuple[int, int], tile: int, overlap: int, unit: int = UNIT) -> TilePlan:
     """The fewest even tiles of at most `tile` pixels a side that cover an (h, w) photo and share at least `overlap`.
 
-    h and w are multiples of 8; tile and overlap as `check_tile` returns them; tile 0 is the whole photo.
+    h and w are multiples of the unit; tile and overlap as `check_tile` returns them, and rounded down to units; tile 0 is the whole photo.
     """
-    rows, columns = (_plan_axis(length, tile or length, overlap) for length in size)
+    rows, columns = (_plan_axis(length, tile or length, overlap, unit) for length in size)
     return TilePlan(rows, columns)
 
 
@@ -77,14 +77,14 @@ def check_tile(tile: int, overlap: int | None) -> tuple[int, int]:
     return tile, overlap - overlap % UNIT
 
 
-def _plan_axis(length: int, tile: int, overlap: int) -> tuple[Span, ...]:
+def _plan_axis(length: int, tile: int, overlap: int, unit: int) -> tuple[Span, ...]:
     if length <= tile:
         return (Span(0, length, np.ones(length, np.float32)),)
-    units, tile_units, overlap_units = length // UNIT, tile // UNIT, overlap // UNIT
+    units, tile_units, overlap_units = length // unit, tile // unit, overlap // unit
     count = _ceil_div(units - overlap_units, tile_units - overlap_units)
     size = _ceil_div(units - overlap_units, count) + overlap_units
-    starts = [UNIT * (i * (units - size) // (count - 1)) for i in range(count)]
-    stops = [start + UNIT * size for start in starts]
+    starts = [unit * (i * (units - size) // (count - 1)) for i in range(count)]
+    stops = [start + unit * size for start in starts]
     spans = []
     for i, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         weights = np.ones(stop - start, np.float32)

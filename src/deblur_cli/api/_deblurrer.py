@@ -84,8 +84,8 @@ class Deblurrer:
         self.dtype = choose_dtype(precision, self.device)
         self.path, entry = find_weights_file(weights)
         self.weights = entry.name if entry else str(self.path)
-        self.window = choose_window(window, entry)
         self.model = load_model(self.path, device=self.device)
+        self.window = choose_window(window, entry, self.model.config.size_multiple)
         if self.model.config.dual_pixel:
             raise WeightsError(
                 f"{self.weights}: a {self.model.config.inp_channels}-channel dual-pixel checkpoint, which needs two views",
@@ -125,6 +125,7 @@ class Deblurrer:
                     predict=run.predict,
                     tile=tile,
                     overlap=self._overlap_for(tile),
+                    unit=self.model.config.size_multiple,
                     strength=strength,
                     progress=run.at_tile,
                     unshake=unshake,
@@ -152,7 +153,7 @@ class Deblurrer:
 
     def _tile_for(self, size: tuple[int, int], free_bytes: int) -> int:
         """The user's tile, as long as memory can hold it; for auto what `device.auto_tile` says."""
-        fitting = auto_tile(self.model.config.dim, size, self.dtype.itemsize, free_bytes)
+        fitting = auto_tile(self.model.config.dim_per_pixel, size, self.dtype.itemsize, free_bytes)
         if self.auto:
             return fitting
         used = size if self.tile == 0 else (min(self.tile, size[0]), min(self.tile, size[1]))
@@ -178,7 +179,7 @@ class Deblurrer:
         return half
 
     def _peak_bytes(self, size: tuple[int, int]) -> int:
-        return peak_bytes(self.model.config.dim, size, self.dtype.itemsize)
+        return peak_bytes(self.model.config.dim_per_pixel, size, self.dtype.itemsize)
 
 
 class _Run:
@@ -281,14 +282,14 @@ def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
     return installed.path, entry
 
 
-def choose_window(window: int | None, entry: WeightsEntry | None) -> int:
-    """The user's window, or what the weights were trained with: their entry says so; the paper's for a file."""
+def choose_window(window: int | None, entry: WeightsEntry | None, unit: int) -> int:
+    """The user's window, in units of the network, or what the weights were trained with: their entry says so; the paper's for a file."""
     if window is None:
         return entry.window if entry else PAPER_WINDOW
-    if window % 8 or (window and window < MIN_WINDOW):
+    if window % unit or (window and window < MIN_WINDOW):
         raise UsageError(
             f"a window of {window} pixels cannot be used",
-            hint=f"--window takes a multiple of 8 from {MIN_WINDOW}, or 0 for statistics of the whole tile.",
+            hint=f"--window takes a multiple of {unit} from {MIN_WINDOW}, or 0 for statistics of the whole tile.",
         )
     return window
 

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from deblur_cli.model import SIZE_MULTIPLE, Restormer
+from deblur_cli.model import Restormer
 from deblur_cli.stream.engine import Engine, Progress, lay_out
 
 __all__ = ["run"]
@@ -28,16 +28,14 @@ def run(
 ) -> Tensor:
     """(b, c, h, w) float 0..1 on the model's device -> (b, c', h, w) float32 there, about 0..1, not clamped.
 
-    h, w and window are multiples of 8 (ValueError otherwise). window: side of the local attention's windows at
+    h, w and window are multiples of the config's `size_multiple` (ValueError otherwise). window: side of the local attention's windows at
     full resolution in pixels; 0: statistics of the whole frame, as in training. dtype: of everything but the
     first convolution and the statistics; float32 equals the plain forward to 1e-5. progress is told the share
     done after each block. A photo whose result is not finite is redone in float32, and `redone` is called.
     """
-    h, w = x.shape[-2:]
-    if h % SIZE_MULTIPLE or w % SIZE_MULTIPLE or window % SIZE_MULTIPLE or window < 0:
-        raise ValueError(
-            f"height, width and window must be multiples of {SIZE_MULTIPLE}, not {h}, {w}, {window}"
-        )
+    (h, w), multiple = x.shape[-2:], model.config.size_multiple
+    if h % multiple or w % multiple or window % multiple or window < 0:
+        raise ValueError(f"height, width and window must be multiples of {multiple}, not {h}, {w}, {window}")
     results = []
     with torch.no_grad():
         for index, photo in enumerate(x):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ class Engine:
     decoders: list[Stage]
     skip: Linear | None
     output: Convolution
+    unshuffle: int
 
     def run(self, photo: Tensor, window: int, tell: Progress) -> Tensor:
         """The network of Figure 2 for one photo (c, h, w) float32 -> (c', h, w) float32."""
@@ -39,7 +41,8 @@ class Engine:
 
         def run_stage(x: Tensor, index: int) -> Tensor:
             level = min(index, 6 - index)
-            ys, xs = (Axis.plan(length, window >> level, x.device) for length in x.shape[:2])
+            side = (window // self.unshuffle) >> level
+            ys, xs = (Axis.plan(length, side, x.device) for length in x.shape[:2])
             v = torch.empty_like(x)
             start, stop = works_done[index : index + 2]
             for number, (attention, feed_forward) in enumerate(stages[index], 1):
@@ -49,7 +52,8 @@ class Engine:
             return x
 
         # The photo is read in float32: its faint differences, which bfloat16 would round away, are what is amplified.
-        x = self.embed(rearrange(photo, "c h w -> h w c").contiguous()).to(self.output.kernel.dtype)
+        frame = rearrange(F.pixel_unshuffle(photo, self.unshuffle), "c h w -> h w c")
+        x = self.embed(frame.contiguous()).to(self.output.kernel.dtype)
         embedded = x.clone() if self.skip else x
         skipped = []
         for index, down in enumerate(self.downs):
@@ -62,7 +66,7 @@ class Engine:
             x = run_stage(x, index)
         if self.skip:
             self.skip.add(x.flatten(0, 1), embedded.flatten(0, 1))
-        result = rearrange(self.output(x), "h w c -> c h w").float()
+        result = F.pixel_shuffle(rearrange(self.output(x), "h w c -> c h w").float(), self.unshuffle)
         return result if self.skip else result + photo
 
 
@@ -145,4 +149,5 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
         decoders=[stage(m.decoder_level3), stage(m.decoder_level2), stage(m.decoder_level1, m.refinement)],
         skip=linear(m.skip_conv) if m.config.dual_pixel else None,
         output=convolution(m.output),
+        unshuffle=m.config.unshuffle,
     )
