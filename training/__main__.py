@@ -50,6 +50,9 @@ def main() -> None:
     )
     parser.add_argument("--dim", type=int, default=16)
     parser.add_argument("--blocks", type=blocks, default=(1, 2, 2, 4))
+    parser.add_argument(
+        "--unshuffle", type=int, default=1, help="2: the network works at half the photo's size"
+    )
     parser.add_argument("--weights", type=Path, help="start from this checkpoint when there is no state")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
@@ -64,7 +67,9 @@ def train(args: argparse.Namespace) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     device = torch.device(args.device)
     photos, held_out = read_photos(args.photos)
-    config = RestormerConfig(dim=args.dim, num_blocks=args.blocks, num_refinement_blocks=1)
+    config = RestormerConfig(
+        dim=args.dim, num_blocks=args.blocks, num_refinement_blocks=1, unshuffle=args.unshuffle
+    )
     settings = Settings(args.stages, args.learning_rate, pixels=args.pixels, harm=args.harm)
     trainer = Trainer(config, settings, photos.to(device), device)
     if trainer.load_state(args.out / "state"):

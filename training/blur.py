@@ -1,16 +1,15 @@
 """Blur as optics and shutters make it: kernels, and their use in linear light.
 
 A kernel is (k, k) float32 with k odd, sums to 1 and has its centroid in the middle, so that a restored photo does not move.
-Lengths are in pixels. Blurring happens in linear light, because a sensor adds up photons, not sRGB values.
+Lengths are in pixels. Blurring happens in linear light, because a sensor adds up photons, not sRGB values; where something else is added up, `Sum` leads there and back.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from training.dice import Dice
 
 
 def to_linear(srgb: Tensor) -> Tensor:
@@ -20,24 +19,32 @@ def to_linear(srgb: Tensor) -> Tensor:
 
 def to_srgb(linear: Tensor) -> Tensor:
     """Its inverse; values outside 0..1 are clipped, as a camera clips them."""
-    linear = linear.clamp(0, 1)
+    return to_unclipped_srgb(linear.clamp(0, 1))
+
+
+def to_unclipped_srgb(linear: Tensor) -> Tensor:
+    """Its inverse, from 0 on to above 1."""
     return torch.where(
         linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
     )
 
 
-def random_path(dice: Dice, extent: float) -> Tensor:
-    """A smooth random path of the camera during the exposure: (n, 2) of dy, dx with mean 0, `extent` wide at its widest.
+@dataclass(frozen=True)
+class Sum:
+    """What adds up during an exposure: light (power None), or powers of sRGB values.
 
-    A drift plus cosines whose amplitude falls with frequency as k^-1.5, which goes from straight lines to curls.
+    With power 1 those are the values themselves, as where frames of a video are averaged; others stand for cameras whose curve is not sRGB's.
     """
-    points = max(32, round(8 * extent))
-    t = torch.linspace(0, 1, points)
-    frequency = torch.arange(1, 6)
-    curls = torch.cos(math.pi * frequency * t[:, None]) @ (dice.normal(5, 2) * frequency[:, None] ** -1.5)
-    path = dice.uniform(0, 3) * t[:, None] * dice.normal(1, 2) + curls
-    path = path * (extent / (path.amax(0) - path.amin(0)).amax())
-    return path - path.mean(0)
+
+    power: float | None
+
+    def of(self, linear: Tensor) -> Tensor:
+        """Linear light, from 0 on to above 1 -> what adds up."""
+        return linear if self.power is None else to_unclipped_srgb(linear) ** self.power
+
+    def light(self, summed: Tensor) -> Tensor:
+        """Its inverse; what is below 0 is clipped."""
+        return summed if self.power is None else to_linear(summed.clamp_min(0) ** (1 / self.power))
 
 
 def shake_kernel(path: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor
 from training.blur import gaussian_kernel
 from training.dice import Dice
 
+Tone = Callable[[Tensor], Tensor]
+"""A camera's curve after sRGB's, sRGB 0..1 -> 0..1."""
 MID_GREY = 0.214
 """sRGB 0.5 in linear light; there the slope of the sRGB curve is about 1, so noise is as strong in either."""
 
@@ -32,7 +34,7 @@ def add_noise(
     return linear + sigma * variance.sqrt() * noise.to(linear.device)
 
 
-def random_tone(dice: Dice) -> Callable[[Tensor], Tensor]:
+def random_tone(dice: Dice) -> Tone:
     """What cameras' curves are besides sRGB's, which nobody who sees a photo knows: a power, and an S around the middle; sRGB 0..1 -> 0..1."""
     power, contrast = dice.log_uniform(0.8, 1.25), dice.uniform(-0.2, 0.7)
 

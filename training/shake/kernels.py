@@ -1,4 +1,4 @@
-"""Shakes of a hand, and what becomes of a kernel while it is being estimated, or when that goes wrong."""
+"""What becomes of a kernel while it is being estimated, or when that goes wrong."""
 
 import math
 
@@ -7,40 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake._kernels import centred, extent
-from training.blur import random_path, shake_kernel
+from training.blur import shake_kernel
 from training.dice import Dice
-
-STEPS = 400
-
-
-def hand_path(dice: Dice, reach: float) -> Tensor:
-    """(n, 2) of dy, dx with mean 0, `reach` px wide: velocity with memory, a weak spring, pushes, a drift, and often an uneven pace."""
-    memory, spring = dice.uniform(0.9, 0.985), dice.uniform(0, 0.004)
-    push, drift = dice.uniform(0, 0.02), dice.normal(2) * dice.uniform(0, 0.6)
-    noise = dice.normal(STEPS, 2) * math.sqrt(1 - memory**2)
-    velocity, place, places = torch.zeros(2), torch.zeros(2), []
-    for kick in noise:
-        if dice.chance(push):
-            velocity = velocity + 6 * dice.normal(2)
-        velocity = memory * velocity + kick - spring * place + 0.02 * drift
-        place = place + velocity
-        places.append(place)
-    path = torch.stack(places)
-    if dice.chance(0.4):
-        pace = F.interpolate(dice.normal(1, 1, 12), size=STEPS, mode="linear")[0, 0]
-        time = torch.exp(dice.uniform(0.3, 1.2) * pace).cumsum(0)
-        time = (time - time[0]) / (time[-1] - time[0]) * (STEPS - 1)
-        before = time.floor().long().clamp(0, STEPS - 2)
-        path = torch.lerp(path[before], path[before + 1], (time - before)[:, None])
-    points = max(32, round(8 * reach))
-    path = F.interpolate(path.T[None], size=points, mode="linear", align_corners=True)[0].T
-    path = path * (reach / (path.amax(0) - path.amin(0)).amax())
-    return path - path.mean(0)
-
-
-def random_shake(dice: Dice, reach: float) -> Tensor:
-    """A path as of `hand_path`: of a hand, or smooth."""
-    return hand_path(dice, reach) if dice.chance(0.6) else random_path(dice, reach)
+from training.paths import random_shake
 
 
 def random_kernel(dice: Dice, reach: float) -> Tensor:
