@@ -37,9 +37,10 @@ from training.pairs import (
     shallow_focus,
     varying_shake,
 )
+from training.paths import random_shake
 from training.photos import Photos, random_crop, read_photos
 from training.shake.aligned import moved, offset
-from training.shake.kernels import nearly_right, random_kernel, random_shake, wrong
+from training.shake.kernels import nearly_right, random_kernel, wrong
 from training.validation import eight_bits
 
 SIZE, MARGIN = 256, 48
