@@ -39,8 +39,8 @@ class Sum:
     power: float | None
 
     def of(self, linear: Tensor) -> Tensor:
-        """Linear light, from 0 on to above 1 -> what adds up."""
-        return linear if self.power is None else to_unclipped_srgb(linear) ** self.power
+        """Linear light, to above 1 -> what adds up; what is below 0 is clipped."""
+        return linear if self.power is None else to_unclipped_srgb(linear.clamp_min(0)) ** self.power
 
     def light(self, summed: Tensor) -> Tensor:
         """Its inverse; what is below 0 is clipped."""

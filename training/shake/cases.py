@@ -38,7 +38,7 @@ from training.pairs import (
     varying_shake,
 )
 from training.paths import random_shake
-from training.photos import Photos, random_crop, read_photos
+from training.photos import Photos, random_crop, read_photos, sharp_crop
 from training.shake.aligned import moved, offset
 from training.shake.kernels import nearly_right, random_kernel, wrong
 from training.validation import eight_bits
@@ -102,11 +102,14 @@ def taken(blurry: Tensor, sharp: Tensor, curve: Curve, dice: Dice) -> tuple[Tens
 
 
 def _scene(photos: Photos, dice: Dice) -> Tensor:
-    names = list(photos.sharp)
-    photo, whole = photos.sharp[names[dice.integer(0, len(names) - 1)]], SIZE + 2 * MARGIN
-    part = random_crop([photo], min(900, round(whole / dice.uniform(0.4, 1.0))), dice)[0]
-    part = F.interpolate(part[None], size=(whole, whole), mode="bicubic", antialias=True)[0].clamp(0, 1)
-    scene = expose([part], dice)[0]
+    names, whole = list(photos.sharp), SIZE + 2 * MARGIN
+
+    def draw() -> Tensor:
+        photo = photos.sharp[names[dice.integer(0, len(names) - 1)]]
+        part = random_crop([photo], min(900, round(whole / dice.uniform(0.4, 1.0))), dice)[0]
+        return F.interpolate(part[None], size=(whole, whole), mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+    scene = expose([sharp_crop(draw, MARGIN)], dice)[0]
     return _lit(scene, dice) if dice.chance(AT_NIGHT) else scene
 
 
@@ -144,10 +147,10 @@ def other_kernel(kind: str, kernel: Tensor, dice: Dice) -> Tensor:
 
 @torch.no_grad()
 def make_cases(photos: Photos, network: Restormer, predictor: Predictor, dice: Dice) -> dict[str, Tensor]:
-    """One photo, undone by each of several kernels k, as bytes: photo and alone (1, 3, h, w), the latter of the network alone; sparse, linear and truth
+    """One photo, undone by each of several kernels k, as bytes: photo, alone and truth (1, 3, h, w), the second of the network alone; sparse, linear and there
     (k, 3, h, w) and rest (k, h, w).
 
-    The truth is where the deconvolved photo has it, if that has gained, else where the photo has it.
+    there: the truth moved to where the deconvolved photo has it.
     """
     curve = Curve.VALUES if dice.chance(IN_VALUES) else Curve.LIGHT
     kind, photo, sharp, kernel = make_photo(photos, curve, dice)
@@ -170,12 +173,10 @@ def make_cases(photos: Photos, network: Restormer, predictor: Predictor, dice: D
             sparse, linear = (curve.srgb(each).expand(3, -1, -1) for each in (undone[:c], undone[c:-1]))
             rest = undone[-1]
             away = offset(sharp.mean(0, keepdim=True), sparse.mean(0, keepdim=True), MOST_MOVED)
-            there = moved(sharp[None], away)[0].clamp(0, 1)
-            gained = (sparse - there).square().mean() < (alone - sharp).square().mean()
-            cases.append((sparse, linear, there if gained else sharp, rest))
+            cases.append((sparse, linear, moved(sharp[None], away)[0].clamp(0, 1), rest))
     stacked = (torch.stack(each) for each in zip(*cases, strict=True))
-    made = {"photo": photo[None], "alone": alone}
-    made |= dict(zip(("sparse", "linear", "truth", "rest"), stacked, strict=True))
+    made = {"photo": photo[None], "alone": alone, "truth": sharp[None]}
+    made |= dict(zip(("sparse", "linear", "there", "rest"), stacked, strict=True))
     return {name: (tensor * 255).round().byte() for name, tensor in made.items()}
 
 

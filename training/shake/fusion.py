@@ -5,7 +5,6 @@ they were exponentially distributed: so it learns their mean. One file in eight 
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,7 +27,7 @@ UNTOUCHED = 0.08
 
 
 def crops(cases: Cases, count: int, dice: Dice) -> tuple[Tensor, Tensor]:
-    """(count, 14, CROP, CROP) as the network has them, and (count, 3, CROP, CROP) the truth; turned and mirrored, colours exchanged."""
+    """(count, 14, CROP, CROP) as the network has them, and (count, 6, CROP, CROP) the truth and the moved one; turned and mirrored, colours exchanged."""
     shown: list[Tensor] = []
     truths: list[Tensor] = []
     for _ in range(count):
@@ -37,7 +36,10 @@ def crops(cases: Cases, count: int, dice: Dice) -> tuple[Tensor, Tensor]:
         top, left = dice.integer(0, last), dice.integer(0, last)
         colours = torch.randperm(3, generator=dice.generator)
         order = torch.cat([colours + 3 * i for i in range(4)] + [torch.tensor([12, 13])])
-        for tensor, planes, chosen in ((sources, order, shown), (truth, colours, truths)):
+        for tensor, planes, chosen in (
+            (sources, order, shown),
+            (truth, torch.cat([colours, 3 + colours]), truths),
+        ):
             part = tensor[planes, top : top + CROP, left : left + CROP].rot90(turn % 4, (-2, -1))
             chosen.append(part.flip(-1) if turn >= 4 else part)
     return torch.stack(shown).float() / 255, torch.stack(truths).float() / 255
@@ -48,14 +50,21 @@ def error(photos: Tensor, truths: Tensor) -> Tensor:
     return (photos - truths).square().flatten(1).mean(1)
 
 
+def nearer(photos: Tensor, truths: Tensor) -> Tensor:
+    """(b, 3, h, w), and (b, 6, h, w) two truths -> that of them which is nearer: a photo is not worse for lying elsewhere by a pixel."""
+    first, second = truths.chunk(2, 1)
+    takes_first = error(photos, first) <= error(photos, second)
+    return torch.where(takes_first[:, None, None, None], first, second)
+
+
 def surprise(expected: Tensor, squares: Tensor) -> Tensor:
     """(b, 2, h, w) expected, as natural logarithms, and what came -> (b,): least where the mean of what comes was expected."""
     return (expected + (squares + FLOOR) * (-expected).exp()).flatten(1).mean(1)
 
 
-def squares_of(photos: Sequence[Tensor], truth: Tensor) -> Tensor:
-    """(b, 3, h, w) each -> (b, len(photos), h, w): squared errors, the mean of the colours."""
-    return torch.stack([(photo - truth).square().mean(1) for photo in photos], 1)
+def squares_of(*photos: tuple[Tensor, Tensor]) -> Tensor:
+    """(b, 3, h, w) each, with its truth -> (b, len(photos), h, w): squared errors, the mean of the colours."""
+    return torch.stack([(photo - truth).square().mean(1) for photo, truth in photos], 1)
 
 
 def main() -> None:
@@ -78,10 +87,12 @@ def main() -> None:
     while learner.share < 1:
         shown, truths = crops(cases, args.batch, Dice(8, args.seed, learner.steps))
         result, expected = network.join(shown)
-        errors = error(result, truths)
-        doubt = surprise(expected, squares_of((shown[:, 3:6], result.detach()), truths))
+        truth, there = truths.chunk(2, 1)
+        final = nearer(result.detach(), truths)
+        errors = error(result, final)
+        doubt = surprise(expected, squares_of((shown[:, 3:6], truth), (result.detach(), final)))
         loss = ((errors + FLOOR).log() + EXPECTING * doubt).mean()
-        least = torch.minimum(error(shown[:, 3:6], truths), error(shown[:, 6:9], truths))
+        least = torch.minimum(error(shown[:, 3:6], truth), error(shown[:, 6:9], there))
         gain = 10 * ((least + FLOOR).log10() - (errors + FLOOR).log10()).mean()
         learner.step(loss, over_the_better=gain, surprise=doubt.mean())
     learner.save()
@@ -96,9 +107,12 @@ def print_tables(network: Fusion, cases: Cases) -> None:
     """
     rows = []
     for i in range(len(cases)):
-        sources, truth = (each[None].float() / 255 for each in cases.at(i))
+        sources, truths = (each[None].float() / 255 for each in cases.at(i))
         result, expected = network.join(sources)
-        errors = [error(each, truth) for each in (sources[:, 3:6], sources[:, 6:9], result)]
+        truth, there = truths.chunk(2, 1)
+        final = nearer(result, truths)
+        pairs = ((sources[:, 3:6], truth), (sources[:, 6:9], there), (result, final))
+        errors = [error(*pair) for pair in pairs]
         alone, sparse, fused = (10 * (each + FLOOR).log10() for each in errors)
         promised = gain_of(expected[0].exp().mean((1, 2)))
         rows.append(torch.tensor([alone - sparse, alone - fused, promised]))

@@ -70,8 +70,10 @@ def read(files: list[Path]) -> tuple[Tensor, Tensor]:
     errors = []
     for i in range(len(cases)):
         sources, truth = cases.at(i)
-        photos = sources[:9].float().view(3, 3, *sources.shape[1:]) / 255
-        errors.append(torch.stack([errors_of(photo, truth / 255) for photo in photos]))
+        photos, truths = ((each.float() / 255).split(3) for each in (sources[:9], truth))
+        errors.append(
+            torch.stack([errors_of(photo, truths[k]) for photo, k in zip(photos, (0, 0, 1), strict=True)])
+        )
     return torch.stack([cases.shown(i) for i in range(len(cases))]), torch.stack(errors)
 
 

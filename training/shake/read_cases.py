@@ -14,7 +14,8 @@ from deblur_cli.shake._judge import Judge, opinion
 class Cases:
     """Bytes, of p photos and c kernels.
 
-    photo, alone: (p, 3, h, w); sparse, linear, truth: (c, 3, h, w); rest: (c, h, w); of: (c,), the photo of each; opinions: (c, h, w), the judge's.
+    photo, alone, truth: (p, 3, h, w); sparse, linear, there: (c, 3, h, w); rest: (c, h, w); of: (c,), the photo of each; opinions: (c, h, w), the judge's.
+    there: the truth moved to where the deconvolved photo has it.
     """
 
     photo: Tensor
@@ -22,6 +23,7 @@ class Cases:
     sparse: Tensor
     linear: Tensor
     truth: Tensor
+    there: Tensor
     rest: Tensor
     of: Tensor
     opinions: Tensor | None = None
@@ -30,13 +32,12 @@ class Cases:
         return len(self.of)
 
     def at(self, i: int, *, untouched: bool = False) -> tuple[Tensor, Tensor]:
-        """(14, h, w) as `Fusion` has them, without opinions 13, and the truth; untouched: as if the network alone had done nothing."""
+        """(14, h, w) as `Fusion` has them, without opinions 13, and (6, h, w), the truth and the moved one; untouched: as if the network alone had done nothing."""
         photo = self.photo[self.of[i]]
         alone = photo if untouched else self.alone[self.of[i]]
         planes = [photo, alone, self.sparse[i], self.linear[i], self.rest[i, None]]
-        return torch.cat(planes if self.opinions is None else [*planes, self.opinions[i, None]]), self.truth[
-            i
-        ]
+        planes += [] if self.opinions is None else [self.opinions[i, None]]
+        return torch.cat(planes), torch.cat([self.truth[self.of[i]], self.there[i]])
 
     def shown(self, i: int) -> Tensor:
         """(3, h, w) bytes as of `compared`."""
