@@ -1,13 +1,14 @@
 """Train the fusion: `python -m training.shake.fusion --cases FOLDER --out FILE`.
 
-The loss is the logarithm of each crop's error, which is what decibels are; and of the errors it expects, the likelihood of those that there are, as if
-they were exponentially distributed: so it learns their mean. One file in eight is kept for the tables that it prints.
+The loss is the logarithm of each crop's error, which is what decibels are; of the errors it expects, the likelihood of those that there are, as if
+they were exponentially distributed: so it learns their mean; and by how many decibels the gain that follows from these is wrong. One file in eight is kept for the tables that it prints.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake._fusion import Fusion, gain_of
@@ -22,6 +23,8 @@ FLOOR = 5e-6
 """Of mean squared errors: below it nobody sees a difference."""
 EXPECTING = 0.1
 """What the errors that it expects count in the loss."""
+PROMISING, MOST_DB = 0.1, 6.0
+"""What the gain of a crop that follows from them counts, in dB; and how good is good, and how bad is bad: further out nothing depends on it."""
 UNTOUCHED = 0.08
 """Of the crops, whose network alone has left the photo as it was: other weights may."""
 
@@ -48,6 +51,11 @@ def crops(cases: Cases, count: int, dice: Dice) -> tuple[Tensor, Tensor]:
 def error(photos: Tensor, truths: Tensor) -> Tensor:
     """(b, ...) both -> (b,) mean squared."""
     return (photos - truths).square().flatten(1).mean(1)
+
+
+def gains(before: Tensor, after: Tensor) -> Tensor:
+    """(b,) mean squared errors -> (b,) dB from the first to the second."""
+    return (10 * ((before + FLOOR) / (after + FLOOR)).log10()).clamp(-MOST_DB, MOST_DB)
 
 
 def nearer(photos: Tensor, truths: Tensor) -> Tensor:
@@ -86,15 +94,18 @@ def main() -> None:
     learner = Learner(network, args.out, minutes=args.minutes, rate=args.rate, weights=args.weights)
     while learner.share < 1:
         shown, truths = crops(cases, args.batch, Dice(8, args.seed, learner.steps))
-        result, expected = network.join(shown)
+        with learner.quickly():
+            result, expected = (each.float() for each in network.join(shown))
         truth, there = truths.chunk(2, 1)
         final = nearer(result.detach(), truths)
         errors = error(result, final)
         doubt = surprise(expected, squares_of((shown[:, 3:6], truth), (result.detach(), final)))
-        loss = ((errors + FLOOR).log() + EXPECTING * doubt).mean()
+        promised = gains(expected[:, 0].exp().mean((1, 2)), expected[:, 1].exp().mean((1, 2)))
+        kept = F.smooth_l1_loss(promised, gains(error(shown[:, 3:6], truth), errors.detach()))
+        loss = ((errors + FLOOR).log() + EXPECTING * doubt).mean() + PROMISING * kept
         least = torch.minimum(error(shown[:, 3:6], truth), error(shown[:, 6:9], there))
         gain = 10 * ((least + FLOOR).log10() - (errors + FLOOR).log10()).mean()
-        learner.step(loss, over_the_better=gain, surprise=doubt.mean())
+        learner.step(loss, over_the_better=gain, surprise=doubt.mean(), promise=kept)
     learner.save()
     network.load_state_dict(learner.average)
     print_tables(network, read_cases(files[::KEPT_OUT_OF]).judged_by(judge))

@@ -31,9 +31,8 @@ def gains_of(errors: Tensor) -> Tensor:
     return (10 * (best / (errors[:, 2] + FLOOR)).log10()).clamp(LEAST_DB, MOST_DB)
 
 
-def losses(network: Judge, shown: Tensor, errors: Tensor) -> Tensor:
+def losses(gains: Tensor, shown: Tensor, errors: Tensor) -> Tensor:
     """Of places, whose errors are smoothed over 3x3, and of the whole crop."""
-    gains = network(shown)
     smooth = F.avg_pool2d(F.pad(errors, (1,) * 4, "replicate"), 3, 1)
     matter = (smooth[:, 0] / smooth[:, 0].mean((1, 2), keepdim=True)).clamp(0.1, 3).sqrt()
     of_places = (matter * F.smooth_l1_loss(gains, gains_of(smooth), reduction="none")).mean()
@@ -57,7 +56,10 @@ def main() -> None:
     network = Judge()
     learner = Learner(network, args.out, minutes=args.minutes, rate=args.rate, weights=args.weights)
     while learner.share < 1:
-        loss = losses(network, *crops(shown, errors, args.batch, Dice(7, args.seed, learner.steps)))
+        pictures, figures = crops(shown, errors, args.batch, Dice(7, args.seed, learner.steps))
+        with learner.quickly():
+            gains = network(pictures).float()
+        loss = losses(gains, pictures, figures)
         learner.step(loss, decibels=loss)
     learner.save()
     network.load_state_dict(learner.average)

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from deblur_cli.device import choose_dtype
 from training.muon import Muon
 
 WARMUP = 50
@@ -28,6 +29,7 @@ class Learner:
     ) -> None:
         if weights:
             network.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network, self.path, self.seconds, self.rate = network, path, 60 * minutes, rate
         self.falling, self.keep, self.started, self.steps = falling, keep, time.monotonic(), 0
         inside = {
@@ -39,6 +41,11 @@ class Learner:
         self.optimizers = (Muon(list(inside.values()), rate), torch.optim.AdamW(others, rate))
         self.average = {name: p.detach().clone() for name, p in network.named_parameters()}
         self.told: list[Tensor] = []
+        self.half = choose_dtype("auto", torch.device("cpu")) == torch.bfloat16
+
+    def quickly(self) -> torch.autocast:
+        """Where bfloat16 is fast, convolutions within are made in it."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.half)
 
     @property
     def share(self) -> float:
