@@ -58,4 +58,5 @@ def read_cases(paths: list[Path]) -> Cases:
     for file in files:
         file["of"] += photos
         photos += len(file["photo"])
-    return Cases(**{name: torch.cat([file[name] for file in files]) for name in files[0]})
+    names = list(files[0])  # one after the other, so that memory holds them once
+    return Cases(**{name: torch.cat([file.pop(name) for file in files]) for name in names})
