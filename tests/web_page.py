@@ -1,0 +1,268 @@
+"""`deblur web` as a process of its own, and a browser that looks at its page.
+
+`python tests/web_page.py FOLDER` takes the pictures of docs/images: light, dark and narrow.
+"""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+T = TypeVar("T")
+
+SCRIPT = str(Path(sys.executable).with_name("deblur"))
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+PATIENCE_S = 120.0
+DONE = ("done", "failed", "stopped")
+
+
+def wait_for(condition: Callable[[], T], what: str = "") -> T:
+    """What it returns as soon as that is true; an error if it never is."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited in vain for {what or condition}")
+        time.sleep(0.02)
+    return result
+
+
+class Web:
+    """`deblur web --no-browser OPTIONS`, running."""
+
+    def __init__(self, *options: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [SCRIPT, "web", "--no-browser", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+        )
+        assert self.process.stdout
+        self.address = self.process.stdout.readline().strip()
+        assert self.address, self.process.communicate()[1]
+        parts = urlsplit(self.address)
+        self.host, self.path = parts.netloc, parts.path
+
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        body: bytes | Iterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HTTPResponse:
+        """A request as it stands, to a path below the page's address, or to one that begins with a slash."""
+        connection = HTTPConnection("127.0.0.1", int(self.host.rpartition(":")[2]), timeout=PATIENCE_S)
+        connection.request(
+            method, path if path.startswith("/") else self.path + path, body, dict(headers or {})
+        )
+        return connection.getresponse()
+
+    def photos(self) -> list[dict[str, Any]]:
+        """What the program tells of all photos."""
+        answer = self.ask("events")
+        line = answer.readline()
+        answer.close()
+        return json.loads(line.removeprefix(b"data: "))["photos"]
+
+    def post(self, path: str, value: object = None) -> dict[str, Any]:
+        """The answer to something that the page may ask."""
+        answer = self.ask(path, "POST", json.dumps(value or {}).encode())
+        return json.loads(answer.read())
+
+    def add(self, file: Path, name: str | None = None) -> str:
+        """Upload a photo; its id."""
+        answer = self.ask(f"photos?name={name or file.name}", "POST", file.read_bytes())
+        assert answer.status == 201
+        return json.loads(answer.read())["id"]
+
+    def settled(self) -> list[dict[str, Any]]:
+        """All photos, when nothing is left to be done."""
+        return wait_for(
+            lambda: (photos := self.photos()) and all(photo["status"] in DONE for photo in photos) and photos,
+            "all photos to be settled",
+        )
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that work for it."""
+        return [
+            child
+            for child in psutil.Process(self.process.pid).children()
+            if "spawn_main" in " ".join(child.cmdline())
+        ]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Its exit code."""
+        self.process.send_signal(number)
+        try:
+            self.process.communicate(timeout=PATIENCE_S)
+        finally:
+            self.process.kill()
+        return self.process.returncode
+
+
+@contextmanager
+def web(*options: str, **environment: str) -> Iterator[Web]:
+    """It is stopped at the end."""
+    running = Web(*options, **environment)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.stop()
+
+
+def need_browser() -> None:
+    """Skip the test where there is no browser; never in CI."""
+    if not (BROWSER and DRIVER):
+        reason = "needs chromium and its driver: apt-get install chromium chromium-driver"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@contextmanager
+def browser(folder: Path, language: str = "en", size: tuple[int, int] = (1280, 860)) -> Iterator["Page"]:
+    """Chromium without a window; downloads go to the folder."""
+    options = ChromeOptions()
+    options.binary_location = BROWSER or ""
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+    ):
+        options.add_argument(argument)
+    options.add_argument(f"--window-size={size[0]},{size[1]}")
+    options.add_argument(f"--accept-lang={language}")
+    options.add_argument(f"--lang={language}")
+    options.add_experimental_option(
+        "prefs", {"intl.accept_languages": language, "download.default_directory": str(folder)}
+    )
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options, Service(DRIVER))
+    try:
+        driver.set_window_size(*size)
+        yield Page(driver, folder)
+    finally:
+        driver.quit()
+
+
+class Page:
+    """The page, as a person sees it."""
+
+    def __init__(self, driver: Chrome, folder: Path) -> None:
+        self.driver, self.folder = driver, folder
+
+    def open(self, address: str) -> "Page":
+        self.driver.get(address)
+        wait_for(
+            lambda: self.run("return document.querySelector('#weights').length"),
+            "the page to know its choices",
+        )
+        return self
+
+    def run(self, script: str, *arguments: object) -> Any:  # noqa: ANN401
+        return self.driver.execute_script(script, *arguments)
+
+    def get(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def shown(self, selector: str) -> bool:
+        return any(element.is_displayed() for element in self.all(selector))
+
+    def click(self, selector: str) -> None:
+        wait_for(lambda: self.shown(selector), selector)
+        self.get(selector).click()
+
+    def drop(self, files: Sequence[Path], names: Sequence[str] | None = None) -> None:
+        """Drop files on the page, as a file manager would."""
+        contents = [base64.b64encode(file.read_bytes()).decode() for file in files]
+        self.run(
+            """
+            const transfer = new DataTransfer(), [contents, names] = arguments;
+            names.forEach((name, number) => transfer.items.add(new File(
+              [Uint8Array.from(atob(contents[number]), (sign) => sign.charCodeAt())], name)));
+            for (const kind of ["dragenter", "dragover", "drop"])
+              document.body.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: transfer}));
+            """,
+            contents,
+            list(names or [file.name for file in files]),
+        )
+
+    def statuses(self) -> list[str]:
+        return self.run(
+            "return [...document.querySelectorAll('#strip button')].map((button) => button.dataset.status)"
+        )
+
+    def wait_settled(self, count: int) -> list[str]:
+        return wait_for(
+            lambda: (
+                len(statuses := self.statuses()) == count
+                and all(status in DONE for status in statuses)
+                and statuses
+            ),
+            f"{count} photos to be settled",
+        )
+
+    def downloaded(self, name: str) -> bytes:
+        """A file that the browser has saved."""
+        path = self.folder / name
+        wait_for(lambda: path.is_file() and not list(self.folder.glob("*.crdownload")), name)
+        return path.read_bytes()
+
+    def complaints(self) -> list[str]:
+        """What the browser has complained of: scripts that fail, what the policy forbids."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def take_pictures(folder: Path) -> None:
+    """Of the page with the photos of examples/."""
+    examples = Path(__file__).parent.parent / "examples"
+    with web() as running:
+        for name in ("astronaut.jpg", "clock.png"):
+            running.add(examples / name)
+        running.settled()
+        for name, size, scheme in (
+            ("web_light", (1280, 860), "light"),
+            ("web_dark", (1280, 860), "dark"),
+            ("web_narrow", (390, 844), "light"),
+        ):
+            with browser(folder, size=size) as page:
+                page.driver.execute_cdp_cmd(
+                    "Emulation.setEmulatedMedia",
+                    {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+                )
+                page.driver.execute_cdp_cmd(
+                    "Emulation.setDeviceMetricsOverride",
+                    {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 500},
+                )
+                page.open(running.address).wait_settled(2)
+                wait_for(
+                    lambda page=page: page.run("return [...document.images].every((image) => image.complete)")
+                )
+                (folder / f"{name}.png").write_bytes(page.driver.get_screenshot_as_png())
+
+
+if __name__ == "__main__":
+    take_pictures(Path(sys.argv[1]))
