@@ -12,10 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from email.message import Message
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import mkdtemp
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import psutil
@@ -26,6 +28,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 T = TypeVar("T")
+
+
+class Answer(NamedTuple):
+    """To a request, whole."""
+
+    status: int
+    headers: Message
+    data: bytes
+
 
 SCRIPT = str(Path(sys.executable).with_name("deblur"))
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -44,11 +55,21 @@ def wait_for(condition: Callable[[], T], what: str = "") -> T:
 
 
 class Web:
-    """`deblur web --no-browser OPTIONS`, running."""
+    """`deblur web --no-browser OPTIONS`, running. temporary: where its files lie. patch: something of `deblur_cli` that is to be another."""
 
-    def __init__(self, *options: str, **environment: str) -> None:
+    def __init__(
+        self, *options: str, temporary: Path | None = None, patch: str | None = None, **environment: str
+    ) -> None:
+        self.temporary = temporary or Path(mkdtemp())
+        home = self.temporary / "home"
+        environment |= {name: str(home / name) for name in ("HF_HOME", "DEBLUR_CACHE", "XDG_CACHE_HOME")}
+        environment |= {"TMPDIR": str(self.temporary), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        module = patch.rpartition(" = ")[0].rpartition(".")[0] if patch else ""
+        patched = (
+            f"import deblur_cli.{module}; deblur_cli.{patch}; from deblur_cli.__main__ import main; main()"
+        )
         self.process = subprocess.Popen(
-            [SCRIPT, "web", "--no-browser", *options],
+            [*([sys.executable, "-c", patched] if patch else [SCRIPT]), "web", "--no-browser", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -66,31 +87,39 @@ class Web:
         method: str = "GET",
         body: bytes | Iterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> HTTPResponse:
+    ) -> Answer:
         """A request as it stands, to a path below the page's address, or to one that begins with a slash."""
+        with self._asked(path, method, body, headers) as answer:
+            return Answer(answer.status, answer.headers, answer.read())
+
+    @contextmanager
+    def _asked(self, path: str, *request: Any) -> Iterator[HTTPResponse]:  # noqa: ANN401
+        method, *rest = request or ("GET",)
         connection = HTTPConnection("127.0.0.1", int(self.host.rpartition(":")[2]), timeout=PATIENCE_S)
-        connection.request(
-            method, path if path.startswith("/") else self.path + path, body, dict(headers or {})
-        )
-        return connection.getresponse()
+        with closing(connection):
+            body, headers = rest or (None, None)
+            connection.request(
+                method, path if path.startswith("/") else self.path + path, body, dict(headers or {})
+            )
+            with connection.getresponse() as answer:
+                yield answer
 
     def photos(self) -> list[dict[str, Any]]:
         """What the program tells of all photos."""
-        answer = self.ask("events")
-        line = answer.readline()
-        answer.close()
+        with self._asked("events") as answer:
+            line = answer.readline()
         return json.loads(line.removeprefix(b"data: "))["photos"]
 
     def post(self, path: str, value: object = None) -> dict[str, Any]:
         """The answer to something that the page may ask."""
         answer = self.ask(path, "POST", json.dumps(value or {}).encode())
-        return json.loads(answer.read())
+        return json.loads(answer.data)
 
     def add(self, file: Path, name: str | None = None) -> str:
         """Upload a photo; its id."""
         answer = self.ask(f"photos?name={name or file.name}", "POST", file.read_bytes())
         assert answer.status == 201
-        return json.loads(answer.read())["id"]
+        return json.loads(answer.data)["id"]
 
     def settled(self) -> list[dict[str, Any]]:
         """All photos, when nothing is left to be done."""
@@ -118,9 +147,9 @@ class Web:
 
 
 @contextmanager
-def web(*options: str, **environment: str) -> Iterator[Web]:
+def web(*options: str, **about: Any) -> Iterator[Web]:  # noqa: ANN401
     """It is stopped at the end."""
-    running = Web(*options, **environment)
+    running = Web(*options, **about)
     try:
         yield running
     finally:

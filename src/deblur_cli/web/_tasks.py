@@ -41,8 +41,11 @@ class Work:
 
 def warm_up(folder: Path) -> None:
     """In the process that sharpens: load what takes long, and watch over the folder, so that it goes even if the first process is killed."""
-    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,)).start()  # no daemon: the process waits for it
     import_codecs()
+    from deblur_cli import api
+
+    del api
 
 
 def _end_with_parent(folder: Path) -> None:

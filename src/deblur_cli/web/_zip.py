@@ -28,7 +28,7 @@ class _Pipe:
 def zipped(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
     """The parts of a ZIP file of these files under these names; not compressed, since photos are."""
     pipe = _Pipe()
-    with ZipFile(pipe, "w", ZIP_STORED) as archive:
+    with ZipFile(pipe, "w", ZIP_STORED) as archive:  # type: ignore[call-overload]  # it asks for no more of a file
         for name, path in files:
             info = ZipInfo.from_file(path, name)
             with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
