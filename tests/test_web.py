@@ -17,29 +17,18 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
-from safetensors.torch import save_file
 
-from conftest import random_model
 from deblur_cli.cli import main
 from deblur_cli.web._folder import LOCK, PREFIX, sweep
 from deblur_cli.web._item import shown_name
 from deblur_cli.web._zip import unlike_names
 from photo_files import dng
-from web_page import SCRIPT, Web, wait_for, web
+from web_page import SCRIPT, Web, photo, tiny, wait_for, web  # noqa: F401  tiny is a fixture
 
 DATA = Path(__file__).parent / "data/photos"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 ANY, PASSWORD = "0.0.0.0", "grün:1"  # noqa: S104  that it asks for a password is what is tested
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file of weights that runs in milliseconds."""
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_file(random_model().state_dict(), path)
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +41,9 @@ def running(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web
 @pytest.fixture
 def page(running: Web) -> Web:
     """The same, without photos."""
-    for photo in running.photos():
-        running.ask(f"photos/{photo['id']}", "DELETE")
+    for told in running.photos():
+        running.ask(f"photos/{told['id']}", "DELETE")
     return running
-
-
-def photo(path: Path, h: int = 60, w: int = 80, seed: int = 0) -> Path:
-    samples = np.random.default_rng(seed).integers(0, 256, (h, w, 3), np.uint8)
-    Image.fromarray(samples).save(path)
-    return path
 
 
 # Who may use it
@@ -204,13 +187,9 @@ def claim(width: int, height: int) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"0"))
-        + chunk(b"IEND", b"")
-    )
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)  # a bit a pixel
+    rows = zlib.compress(bytes(height * (1 + -(-width // 8))), 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def test_a_claim_of_300_megapixels_is_refused_in_our_words(page: Web, tmp_path: Path) -> None:
@@ -459,6 +438,7 @@ def test_a_worker_that_dies_takes_its_photo_along_and_nothing_else(tmp_path: Pat
         assert [told["status"] for told in it.settled()] == ["done", "done"]
         reader = next(process for process in it.workers() if "libtorch" not in str(process.memory_maps()))
         reader.kill()
+        wait_for(lambda: not reader.is_running() or reader.status() == psutil.STATUS_ZOMBIE)
         it.add(photo(tmp_path / "c.png"))
         assert it.settled()[2]["status"] == "done"
 

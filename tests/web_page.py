@@ -20,12 +20,17 @@ from tempfile import mkdtemp
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
+from safetensors.torch import save_file
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+
+from conftest import random_model
 
 T = TypeVar("T")
 
@@ -42,6 +47,21 @@ SCRIPT = str(Path(sys.executable).with_name("deblur"))
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 PATIENCE_S = 120.0
 DONE = ("done", "failed", "stopped")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of weights that runs in milliseconds."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(random_model().state_dict(), path)
+    return str(path)
+
+
+def photo(path: Path, h: int = 60, w: int = 80, seed: int = 0) -> Path:
+    """Noise, as a file."""
+    samples = np.random.default_rng(seed).integers(0, 256, (h, w, 3), np.uint8)
+    Image.fromarray(samples).save(path)
+    return path
 
 
 def wait_for(condition: Callable[[], T], what: str = "") -> T:
@@ -255,10 +275,12 @@ class Page:
         )
 
     def downloaded(self, name: str) -> bytes:
-        """A file that the browser has saved."""
+        """A file that the browser has saved; it is taken away."""
         path = self.folder / name
         wait_for(lambda: path.is_file() and not list(self.folder.glob("*.crdownload")), name)
-        return path.read_bytes()
+        data = path.read_bytes()
+        path.unlink()
+        return data
 
     def complaints(self) -> list[str]:
         """What the browser has complained of: scripts that fail, what the policy forbids."""

@@ -28,6 +28,9 @@ function showChosen() {
   showPanel(photo);
   show(photo);
   showWorking(photo);
+  const nothing = document.querySelector("#nothing"); // to see: it is not read yet, or cannot be
+  nothing.hidden = !photo || photo.size[0] > 0;
+  if (photo) nothing.firstChild.textContent = say(photo.status, { percent: 0 });
   markInStrip(chosen);
 }
 

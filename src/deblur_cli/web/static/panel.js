@@ -9,6 +9,9 @@ const panel = get("panel"), strength = get("strength"), weights = get("weights")
 
 let photo = null, drawing = false, sliding = false;
 let formats = [];
+let wishes = Promise.resolve(); // one after the other, so that the last one holds
+
+const wish = (id, wished) => (wishes = wishes.catch(() => {}).then(() => server.wish(id, wished)));
 
 /** tell: is given a sentence on what has happened. */
 export function openPanel(tell) {
@@ -25,9 +28,9 @@ export function openPanel(tell) {
   };
   strength.onchange = doing(async () => {
     sliding = false;
-    await server.wish(photo.id, { percent: Number(strength.value) });
+    await wish(photo.id, { percent: Number(strength.value) });
   });
-  format.onchange = doing(() => server.wish(photo.id, { extension: format.value }));
+  format.onchange = doing(() => wish(photo.id, { extension: format.value }));
   weights.onchange = doing(() => server.sharpen(photo.id, { weights: weights.value, region: photo.wish.region }));
   shake.onchange = doing(() => server.sharpen(photo.id, { shake: shake.value, region: photo.wish.region }));
   get("draw").onclick = () => setDrawing(true);
@@ -40,12 +43,13 @@ export function openPanel(tell) {
   get("save").onclick = doing(async () => {
     tell(say("saving"));
     const { id, name } = photo;
-    const { download } = await server.wish(id, { percent: Number(strength.value), extension: format.value });
+    const { download } = await wish(id, { percent: Number(strength.value), extension: format.value });
     await server.save(id);
     tell(say("saved", { name: download ?? name }));
   });
   get("save-all").onclick = doing(async () => {
     tell(say("saving"));
+    await wishes;
     await server.save();
     tell(say("saved", { name: "sharp.zip" }));
   });
@@ -80,8 +84,8 @@ export function showPanel(next) {
   shake.value = photo.wish.shake;
   format.replaceChildren(...[...new Set([photo.own, ...formats])].map((end) => new Option(end === photo.own ? `${nameOf(end)} (${say("own")})` : nameOf(end), end)));
   format.value = photo.extension;
-  if (!sliding || other) strength.value = photo.percent;
   sliding &&= !other;
+  if (other || !(sliding || document.activeElement === strength)) strength.value = photo.percent; // or what is told of the last step would undo the next
   showStrength();
   showDrawing();
 }

@@ -100,7 +100,8 @@ export function fit() {
 
 /** So many device pixels a side of one of the photo's; what is at a point of the stage stays there. */
 export function zoomTo(zoom, atX = stage.clientWidth / 2, atY = stage.clientHeight / 2) {
-  const next = Math.min(Math.max(zoom / devicePixelRatio, fitting()), MOST / devicePixelRatio);
+  const least = Math.min(fitting(), 1 / devicePixelRatio);
+  const next = Math.min(Math.max(zoom / devicePixelRatio, least), MOST / devicePixelRatio);
   fitted = next === fitting();
   x = atX - (atX - x) * (next / scale);
   y = atY - (atY - y) * (next / scale);
