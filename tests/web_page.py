@@ -83,7 +83,11 @@ class Web:
         self.temporary = temporary or Path(mkdtemp())
         home = self.temporary / "home"
         environment |= {name: str(home / name) for name in ("HF_HOME", "DEBLUR_CACHE", "XDG_CACHE_HOME")}
-        environment |= {"TMPDIR": str(self.temporary), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        environment = {
+            "TMPDIR": str(self.temporary),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        } | environment
         module = patch.rpartition(" = ")[0].rpartition(".")[0] if patch else ""
         patched = (
             f"import deblur_cli.{module}; deblur_cli.{patch}; from deblur_cli.__main__ import main; main()"
@@ -290,9 +294,11 @@ class Page:
 def take_pictures(folder: Path) -> None:
     """Of the page with the photos of examples/."""
     examples = Path(__file__).parent.parent / "examples"
+    with Image.open(examples / "astronaut.jpg") as image:
+        image.crop((160, 0, 400, 180)).save(folder / "portrait.png")
     with web() as running:
-        for name in ("astronaut.jpg", "clock.png"):
-            running.add(examples / name)
+        for file in (examples / "astronaut.jpg", folder / "portrait.png"):
+            running.add(file)
         running.settled()
         for name, size, scheme in (
             ("web_light", (1280, 860), "light"),

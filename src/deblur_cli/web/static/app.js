@@ -10,8 +10,11 @@ const photos = new Map();
 const status = document.querySelector("#status"), working = document.querySelector("#working");
 let chosen = null;
 
+/** Say what has happened, for as long as it takes to read it. */
 function tell(sentence) {
   status.textContent = sentence;
+  clearTimeout(tell.end);
+  tell.end = setTimeout(() => (status.textContent = ""), 4000 + 60 * sentence.length);
 }
 
 function choose(id) {

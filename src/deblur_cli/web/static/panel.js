@@ -121,7 +121,7 @@ function inWords({ changed, wish }) {
   const { rms, gain, barely, shake: seen } = changed, words = [];
   if (seen.outcome === "undone") words.push(say(seen.share > 0.95 ? "undone" : "undonePart", { length: Math.round(seen.length_px), share: Math.round(100 * seen.share) }));
   else if (seen.outcome) words.push(say(seen.outcome));
-  words.push(barely ? say("barely") : say("changed", { edges: Math.round(100 * (gain - 1)), levels: rms.toFixed(1) }));
+  words.push(barely ? say("barely") : say("changed", { edges: Math.round(100 * (gain - 1)), levels: rms.toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 }) }));
   if (wish.region) words.push(say("part"));
   return words.join(" ");
 }
