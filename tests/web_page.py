@@ -160,6 +160,15 @@ class Web:
             if "spawn_main" in " ".join(child.cmdline())
         ]
 
+    def worker(self, *, torch: bool) -> psutil.Process:
+        """The one that sharpens, which has loaded torch; or the one that reads and saves."""
+        return wait_for(
+            lambda: next(
+                (it for it in self.workers() if ("libtorch" in str(it.memory_maps())) == torch), None
+            ),
+            "the worker",
+        )
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Its exit code."""
         self.process.send_signal(number)
