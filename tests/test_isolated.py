@@ -70,6 +70,20 @@ def test_a_function_is_called_elsewhere_and_its_arrays_come_and_go() -> None:
         isolated.close()
 
 
+def count_to(tell: Callable[[int], None], most: int) -> str:
+    for number in range(most):
+        tell(number)
+    return "done"
+
+
+def test_a_function_may_tell_how_far_it_is() -> None:
+    isolated, heard = Isolated(), list[int]()
+    assert isolated.call(count_to, 3, photo="a.jpg", hear=heard.append) == "done"
+    assert heard == [0, 1, 2]
+    assert isolated.call(doubled, 1, 1, photo="a.jpg") == 3
+    isolated.close()
+
+
 def test_what_is_raised_there_is_raised_here() -> None:
     isolated = Isolated()
     with pytest.raises(PhotoError) as caught:

@@ -31,6 +31,18 @@ LAYERS: dict[str, set[str] | str] = {
     "batch": {"isolated", "jobs", "events", "journal", "photo", "errors"},
     "report": {"events", "jobs", "errors"},
     "console": {"events", "report", "errors"},
+    "web": {
+        "api",
+        "restore",
+        "batch",
+        "isolated",
+        "jobs",
+        "photo",
+        "registry",
+        "download",
+        "report",
+        "errors",
+    },
     "api": EVERYTHING,
     "cli": EVERYTHING,
     "__init__": EVERYTHING,
@@ -48,6 +60,8 @@ ONLY_USER = {
     "huggingface_hub": {"download"},
     "urllib.request": {"download"},
     "einops": {"model", "stream"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
 }
 
 

@@ -41,6 +41,10 @@ def test_the_wheel_holds_the_package_and_its_data_and_nothing_else(wheel: Path) 
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {"deblur_cli/weights.toml", "deblur_cli/py.typed", "deblur_cli/compact.safetensors"} <= set(names)
+    assert {
+        f"deblur_cli/web/static/{name}" for name in ("index.html", "app.js", "style.css", "words.js")
+    } <= set(names)
+    assert not [name for name in names if "axe" in name]
     assert {name.split("/")[0] for name in names} == {"deblur_cli", f"deblur_cli-{__version__}.dist-info"}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deblur_cli.errors import PhotoError, UsageError
 from deblur_cli.photo import Encoding, Photo
-from deblur_cli.restore import pad_to_unit, restore_photo, restore_region
+from deblur_cli.restore import mix, output_of, output_of_region, pad_to_unit, restore_photo, restore_region
 
 PNG = Encoding("PNG")
 
@@ -279,3 +279,25 @@ def test_what_nobody_can_see_keeps_its_pixels_when_shake_is_undone() -> None:
     restored = restore_photo(photo_of(pixels, alpha), identity, tile=0, overlap=0, unshake=doubling).photo
     np.testing.assert_array_equal(restored.pixels[4:8], pixels[4:8])
     assert restored.alpha is alpha
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.37, 1.0])
+@pytest.mark.parametrize("region", [None, (13, 7, 60, 51)])
+def test_an_output_that_is_kept_gives_every_strength(
+    strength: float, region: tuple[int, int, int, int] | None
+) -> None:
+    def predict(tile: Tensor) -> Tensor:
+        return tile * 1.3 - 0.1
+
+    alpha = random_pixels(120, 150, 1, np.uint8)[..., 0]
+    photo = photo_of(random_pixels(120, 150, 3, np.uint8), alpha)
+    if region is None:
+        kept = output_of(photo, predict, tile=64, overlap=16)
+        direct = restore_photo(photo, predict, strength=strength, tile=64, overlap=16)
+    else:
+        kept = output_of_region(photo, region, predict, tile=64, overlap=16)
+        direct = restore_region(photo, region, predict, strength=strength, tile=64, overlap=16)
+    mixed = mix(photo, kept, strength)
+    np.testing.assert_array_equal(mixed.photo.pixels, direct.photo.pixels)
+    assert mixed.details == direct.details
+    assert (mixed.photo.pixels != photo.pixels).any() == (strength > 0)

@@ -64,12 +64,25 @@ class Isolated:
             self._running = process, ours
         return self._running
 
-    def call(self, function: Callable[..., T], *arguments: object, photo: str, doing: str = "read") -> T:
-        """What a function of a module returns or raises there. PhotoError if the process ends instead, as of `death_of`."""
+    def call(
+        self,
+        function: Callable[..., T],
+        *arguments: object,
+        photo: str,
+        doing: str = "read",
+        hear: Callable[[Any], None] | None = None,
+    ) -> T:
+        """What a function of a module returns or raises there. PhotoError if the process ends instead, as of `death_of`.
+
+        hear: is called here with what the function tells meanwhile; its first argument there is then what it tells by.
+        """
         process, connection = self.start()
         try:
-            _send(connection, (function, arguments))
-            raised, result = _receive(connection)
+            _send(connection, (function, arguments, hear is not None))
+            while (raised := (message := _receive(connection))[0]) is None:
+                if hear:
+                    hear(message[1])
+            result = message[1]
         except (EOFError, OSError):
             self.close()
             raise death_of(photo, doing, process.exitcode or 0) from None
@@ -103,7 +116,9 @@ def _serve(connection: "Connection[Any, Any]", warm_up: Callable[[], object] | N
         warm_up()
     with suppress(EOFError, OSError):  # the other end is gone
         while True:
-            function, arguments = _receive(connection)
+            function, arguments, tells = _receive(connection)
+            if tells:
+                arguments = (lambda news: _send(connection, (None, news)), *arguments)
             try:
                 outcome = False, function(*arguments)
             except Exception as error:  # noqa: BLE001  it is raised at the other end

@@ -47,9 +47,9 @@ class Details:
     tile_size: tuple[int, int]
     tiles: int
     overlap: int
-    strength: float
-    rms_change: float
-    gradient_gain: float
+    strength: float = 1.0
+    rms_change: float = 0.0
+    gradient_gain: float = 1.0
     made_with: Mapping[str, str] = field(default_factory=dict)
     shake: Mapping[str, Any] = field(default_factory=dict)
 
@@ -62,23 +62,56 @@ class Restored:
     details: Details
 
 
-def restore_photo(
+@dataclass(frozen=True)
+class Output:
+    """What the network, and undoing the shake, make of a photo or a region of it, before it is mixed with the photo: kept, it gives every strength.
+
+    values: (1, c, h, w) float32, the photo's peak as 1, not clamped; of a region with the surroundings that the network saw.
+    details: as they are at full strength, but for how much was changed.
+    """
+
+    values: Tensor
+    details: Details
+    region: Region | None = None
+
+
+def restore_photo(photo: Photo, predict: Predict, *, strength: float = 1.0, **options: Any) -> Restored:  # noqa: ANN401
+    """Restore a photo tile by tile, then undo its shake; size, bit depth, alpha and metadata stay as they are.
+
+    strength: 0 (the input) to 1 (the network's output). options: as of `output_of`.
+    """
+    check_strength(strength)
+    return mix(photo, output_of(photo, predict, **options), strength)
+
+
+def restore_region(
+    photo: Photo,
+    region: Region,
+    predict: Predict,
+    *,
+    strength: float = 1.0,
+    **options: Any,  # noqa: ANN401
+) -> Restored:
+    """Restore a part of a photo and leave every other pixel as it is; options as of `output_of`."""
+    check_strength(strength)
+    return mix(photo, output_of_region(photo, region, predict, **options), strength)
+
+
+def output_of(
     photo: Photo,
     predict: Predict,
     *,
     tile: int,
     overlap: int,
     unit: int = UNIT,
-    strength: float = 1.0,
     progress: Progress | None = None,
     unshake: Unshake | None = None,
-) -> Restored:
-    """Restore a photo tile by tile, then undo its shake; size, bit depth, alpha and metadata stay as they are.
+) -> Output:
+    """The network's output for a whole photo, tile by tile, its shake undone.
 
-    tile, overlap: as from `tiles.check_tile`; tile 0 takes the photo whole. unit: of which the network takes multiples, 8 or 16. strength: 0 (the input) to 1 (the
-    network's output). PhotoError if the network's output is not finite.
+    tile, overlap: as from `tiles.check_tile`; tile 0 takes the photo whole. unit: of which the network takes multiples, 8 or 16.
+    PhotoError if the network's output is not finite.
     """
-    check_strength(strength)
     image = to_tensor(fill_transparent(photo).pixels, photo.peak)
     if not torch.isfinite(image).all():
         raise PhotoError(
@@ -101,20 +134,44 @@ def restore_photo(
         restored[area] += weights * prediction
     restored = restored[..., :h, :w]
     restored, shake = _unshaken(image, restored, photo, unshake) if unshake else (restored, {})
+    details = Details(
+        tile_size=plan.tile_size, tiles=len(plan), overlap=overlap if len(plan) > 1 else 0, shake=shake
+    )
+    return Output(restored, details)
+
+
+def mix(photo: Photo, output: Output, strength: float) -> Restored:
+    """The photo, and so much of the output that was made of it: 0 is the photo, 1 the output.
+
+    Inside a region, towards its border, the result fades into the photo, so that no edge shows.
+    """
+    if output.region is None:
+        return _mixed(photo, output, strength)
+    x, y, w, h = output.region
+    photo_h, photo_w = photo.pixels.shape[:2]
+    rows, columns = surroundings_of(output.region)
+    restored = _mixed(_part(photo, (rows, columns)), output, strength)
+    top, left = y - rows.start, x - columns.start
+    new = restored.photo.pixels[top : top + h, left : left + w]
+    old = photo.pixels[y : y + h, x : x + w]
+    fade = _fade(y, h, photo_h)[:, None, None] * _fade(x, w, photo_w)[:, None]
+    blended = old + fade * (new.astype(np.float32) - old)
+    pixels = photo.pixels.copy()
+    pixels[y : y + h, x : x + w] = blended if pixels.dtype == np.float32 else np.rint(blended)
+    region_after = pixels[y : y + h, x : x + w]
+    rms_change, gradient_gain = _change(to_tensor(old, photo.peak), to_tensor(region_after, photo.peak))
+    details = replace(restored.details, rms_change=rms_change, gradient_gain=gradient_gain)
+    return Restored(replace(photo, pixels=pixels), details)
+
+
+def _mixed(photo: Photo, output: Output, strength: float) -> Restored:
+    image, restored = to_tensor(fill_transparent(photo).pixels, photo.peak), output.values
     restored = image + strength * (restored - image) if strength < 1 else restored
     pixels = to_pixels(restored, photo.pixels, photo.peak)
     if photo.alpha is not None:  # what nobody can see stays as it was
         pixels = np.where(photo.alpha[..., None] == 0, photo.pixels, pixels)
     rms_change, gradient_gain = _change(image, restored)
-    details = Details(
-        tile_size=plan.tile_size,
-        tiles=len(plan),
-        overlap=overlap if len(plan) > 1 else 0,
-        strength=strength,
-        rms_change=rms_change,
-        gradient_gain=gradient_gain,
-        shake=shake,
-    )
+    details = replace(output.details, strength=strength, rms_change=rms_change, gradient_gain=gradient_gain)
     return Restored(replace(photo, pixels=pixels), details)
 
 
@@ -127,18 +184,17 @@ def _unshaken(
     return (alone if light is None else torch.from_numpy(curve.to_encoded(light.numpy()))[None]), shake
 
 
-def restore_region(
+def output_of_region(
     photo: Photo,
     region: Region,
     predict: Predict,
     *,
     unshake: Unshake | None = None,
     **options: Any,  # noqa: ANN401
-) -> Restored:
-    """Restore a part of a photo and leave every other pixel as it is; options as of `restore_photo`.
+) -> Output:
+    """The network's output for a part of a photo; options as of `output_of`.
 
-    The network sees some of the surroundings too, and a shake is found from more of them. Inside the region, towards its border, the result fades into the
-    photo, so that no edge shows. PhotoError for a region that does not lie in the photo.
+    The network sees some of the surroundings too, and a shake is found from more of them. PhotoError for a region that does not lie in the photo.
     """
     photo_h, photo_w = photo.pixels.shape[:2]
     x, y, w, h = region
@@ -147,21 +203,17 @@ def restore_region(
             f"the region {x},{y},{w},{h} does not lie in a photo of {photo_w}x{photo_h}",
             hint="--region takes X,Y,W,H: left and top edge, width and height, in pixels of the upright photo.",
         )
-    left, top = (max(0, start - CONTEXT) // LARGEST_UNIT * LARGEST_UNIT for start in (x, y))
-    surroundings = (slice(top, y + h + CONTEXT), slice(left, x + w + CONTEXT))
+    surroundings = surroundings_of(region)
     if unshake:
         options["unshake"] = _unshake_within(photo, unshake, region, surroundings)
-    restored = restore_photo(_part(photo, surroundings), predict, **options)
-    new = restored.photo.pixels[y - top : y - top + h, x - left : x - left + w]
-    old = photo.pixels[y : y + h, x : x + w]
-    fade = _fade(y, h, photo_h)[:, None, None] * _fade(x, w, photo_w)[:, None]
-    blended = old + fade * (new.astype(np.float32) - old)
-    pixels = photo.pixels.copy()
-    pixels[y : y + h, x : x + w] = blended if pixels.dtype == np.float32 else np.rint(blended)
-    region_after = pixels[y : y + h, x : x + w]
-    rms_change, gradient_gain = _change(to_tensor(old, photo.peak), to_tensor(region_after, photo.peak))
-    details = replace(restored.details, rms_change=rms_change, gradient_gain=gradient_gain)
-    return Restored(replace(photo, pixels=pixels), details)
+    return replace(output_of(_part(photo, surroundings), predict, **options), region=region)
+
+
+def surroundings_of(region: Region) -> tuple[slice, slice]:
+    """Rows and columns of what the network sees of a region; they may end beyond the photo."""
+    x, y, w, h = region
+    left, top = (max(0, start - CONTEXT) // LARGEST_UNIT * LARGEST_UNIT for start in (x, y))
+    return slice(top, y + h + CONTEXT), slice(left, x + w + CONTEXT)
 
 
 def region_size(region: Region) -> tuple[int, int]:

@@ -26,13 +26,16 @@ from deblur_cli.photo import (
 )
 from deblur_cli.registry import WeightsEntry
 from deblur_cli.restore import (
+    Output,
     Progress,
     Region,
     Restored,
     Unshake,
+    check_strength,
+    mix,
+    output_of,
+    output_of_region,
     region_size,
-    restore_photo,
-    restore_region,
     to_tensor,
 )
 from deblur_cli.tiles import MAX_OVERLAP_SHARE, MIN_TILE, check_tile
@@ -112,28 +115,34 @@ class Deblurrer:
         progress: Progress | None = None,
     ) -> Restored:
         """Restore a decoded photo, or a region of it. strength: 0 leaves it as it is, 1 takes the network's output."""
+        check_strength(strength)
+        return mix(photo, self.output(photo, region=region, progress=progress), strength)
+
+    def output(
+        self, photo: Photo, *, region: Region | None = None, progress: Progress | None = None
+    ) -> Output:
+        """What is made of a photo, or a region of it, before any of it is mixed with the photo: see `restore.mix`."""
         run = _Run(self, progress)
         unshake = None if self.shake == "off" else run.unshake_by(self._kernel_of(photo))
-        whole_or_part = restore_photo if region is None else partial(restore_region, region=region)
+        whole_or_part = output_of if region is None else partial(output_of_region, region=region)
         size = photo.pixels.shape[:2] if region is None else region_size(region)
         free_bytes = int(self._memory_share * free_memory(self.device))
         tile = self._tile_for(size, free_bytes)
         while True:
             try:
-                restored = whole_or_part(
+                output = whole_or_part(
                     photo,
                     predict=run.predict,
                     tile=tile,
                     overlap=self._overlap_for(tile),
                     unit=self.model.config.size_multiple,
-                    strength=strength,
                     progress=run.at_tile,
                     unshake=unshake,
                 )
                 break
             except torch.OutOfMemoryError:
                 tile = self._smaller_tile(tile, size)
-        needed_bytes = self._peak_bytes(restored.details.tile_size)
+        needed_bytes = self._peak_bytes(output.details.tile_size)
         made_with = {
             "weights": self.weights,
             "window": str(self.window),
@@ -142,7 +151,7 @@ class Deblurrer:
             "device": str(self.device),
             "memory": f"about {needed_bytes / 1e9:.1f} GB of {free_bytes / 1e9:.1f} GB free",
         }
-        return replace(restored, details=replace(restored.details, made_with=made_with))
+        return replace(output, details=replace(output.details, made_with=made_with))
 
     def _kernel_of(self, photo: Photo) -> Tensor | None:
         """The kernel that the user gave, or whose lamp in this photo."""

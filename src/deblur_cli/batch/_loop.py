@@ -149,7 +149,7 @@ def _restore(
     except PhotoError as error:
         emit(Failed(job, PhotoError(f"{job.name}: {error.message}", hint=error.hint)))
     except Exception as error:  # noqa: BLE001  whatever a photo provokes, the others go on
-        emit(Failed(job, _explained(job, error)))
+        emit(Failed(job, explained(job, error)))
     else:
         writer.put(_Unwritten(job, restored, read.stamp, preview, started))
 
@@ -213,7 +213,7 @@ class _Writer:
             raise
         except Exception as error:  # noqa: BLE001  whatever a photo provokes, the others go on
             sweep_temporaries([job.target] if job.target else [])  # of a process that has died
-            self._emit(Failed(job, _explained(job, error)))
+            self._emit(Failed(job, explained(job, error)))
         else:
             self._emit(
                 Finished(
@@ -243,7 +243,7 @@ def _read(job: Job, files: FileOptions, data: bytes | None) -> _Read | PhotoErro
     except PhotoError as error:
         return error
     except MemoryError as error:
-        return _explained(job, error)
+        return explained(job, error)
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -271,10 +271,10 @@ def _write(job: Job, photo: Photo, files: FileOptions) -> tuple[tuple[str, ...],
             status = job.source.stat()
             os.utime(job.target, ns=(status.st_atime_ns, status.st_mtime_ns))
     except Exception as error:
-        explained = _explained(job, error)
-        if explained is error:
+        told = explained(job, error)
+        if told is error:
             raise
-        raise explained from error
+        raise told from error
     return notes, data.getvalue()
 
 
@@ -289,7 +289,7 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _explained(job: Job, error: Exception) -> PhotoError:
+def explained(job: Job, error: Exception) -> PhotoError:
     """An exception as the failure of a photo; raised again if it would fail every other photo too."""
     if is_full(error):
         return disk_full(

@@ -6,11 +6,12 @@ need them, so that importing this costs little. It knows nothing of networks, ti
 
 from deblur_cli.photo._alpha import fill_transparent
 from deblur_cli.photo._atomic import replace_file, sweep_temporaries
-from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_extension
+from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_extension, photo_extensions
 from deblur_cli.photo._image import image_from_photo, photo_from_image
 from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples
 from deblur_cli.photo._preview import gray_png, preview_of
 from deblur_cli.photo._read import PhotoInfo, import_codecs, inspect_photo, read_photo
+from deblur_cli.photo._screen import screen_pictures
 from deblur_cli.photo._tone import ToneCurve, tone_curve_of
 from deblur_cli.photo._write import write_photo
 
@@ -29,10 +30,12 @@ __all__ = [
     "inspect_photo",
     "looks_like_photo",
     "output_extension",
+    "photo_extensions",
     "photo_from_image",
     "preview_of",
     "read_photo",
     "replace_file",
+    "screen_pictures",
     "sweep_temporaries",
     "tone_curve_of",
     "write_photo",

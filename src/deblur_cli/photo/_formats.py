@@ -104,6 +104,11 @@ def looks_like_photo(path: Path) -> bool:
     return _format_of_extension(path.suffix) is not None
 
 
+def photo_extensions() -> list[str]:
+    """All extensions that photos have, with their dots."""
+    return [extension for entry in FORMATS.values() for extension in entry.extensions]
+
+
 def output_extension(path: Path) -> str:
     """The extension of the result of this input if its user names no target.
 

@@ -100,7 +100,7 @@ def _samples(photo: Photo, entry: Format) -> tuple[Samples, list[str]]:
         pixels = _divided(pixels, alpha)
     if alpha is not None and not entry.alpha:
         if (alpha < white_of(alpha)).any():
-            pixels = _on_white(pixels, alpha)
+            pixels = on_white(pixels, alpha)
             notes.append(f"{entry.name} has no transparency: the photo is laid on white")
         alpha = None
     if pixels.shape[2] == 1 and (not entry.gray or (alpha is not None and entry.name in ("BMP", "GIF"))):
@@ -138,7 +138,8 @@ def _divided(pixels: Samples, alpha: Samples) -> Samples:
     return _like(colours, pixels)
 
 
-def _on_white(pixels: Samples, alpha: Samples) -> Samples:
+def on_white(pixels: Samples, alpha: Samples) -> Samples:
+    """As it is seen on white paper."""
     white = white_of(pixels)
     share = alpha[..., None] / np.float32(white)
     mixed = pixels * share + white * (1 - share)

@@ -1,6 +1,7 @@
 """Events -> counts, failures, the exit code, JSON and a page to look at. It draws nothing: `console` does."""
 
 from deblur_cli.report._counts import (
+    BARELY_CHANGED_RMS,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -16,6 +17,7 @@ from deblur_cli.report._json import describe, describe_summary
 from deblur_cli.report._page import Page
 
 __all__ = [
+    "BARELY_CHANGED_RMS",
     "EXIT_FAILED",
     "EXIT_INTERRUPTED",
     "EXIT_OK",

@@ -1,0 +1,85 @@
+// All sentences of the page. For another language, add one to the table; what it lacks is said in English.
+const WORDS = {
+  en: {
+    private: "Nothing leaves this computer.",
+    add: "Add photos", addFolder: "Add a folder", saveAll: "Save all (ZIP)",
+    drop: "Drop blurred photos here", choose: "Choose photos", orPaste: "or a folder, or paste a picture.", dropHere: "Let go to add them",
+    before: "before", after: "after", fit: "Fit", zoom: "Zoom", compare: "Before and after",
+    stage: "The photo. Plus and minus zoom, 0 fits, 1 is 100 %, 4 is 400 %, arrows move it.",
+    panel: "This photo", photos: "Photos",
+    strength: "Strength", weights: "Network", shake: "Camera shake", shakeAuto: "find and undo", shakeOff: "leave",
+    format: "Format", own: "as it was",
+    drawRegion: "Sharpen a part", sharpenRegion: "Sharpen this part", sharpenWhole: "Sharpen all of it", cancel: "Cancel",
+    regionHelp: "Draw a rectangle on the photo.", regionKeys: "The part to sharpen. Arrows move it, with Shift they change its size.",
+    save: "Save", again: "Sharpen again", stop: "Stop", remove: "Remove",
+    reading: "Reading…", waiting: "Waiting for its turn", working: "Sharpening… {percent} %", done: "Sharp", failed: "Not sharpened", stopped: "Stopped",
+    adding: "Adding photos: {done} of {all}", saving: "Saving…", saved: "Saved: {name}", finished: "{name}: sharpened", broken: "{name}: not sharpened",
+    tooLarge: "{name} is larger than {size} GB, the most that the page takes.", noPhotos: "There are no photos in there.",
+    ended: "The program has ended. Start it again with: deblur web",
+    changed: "Edges gained {edges} % of contrast; the photo changed by {levels} of 255 levels.",
+    barely: "Hardly anything changed: it may be sharp already, or blurred beyond help.",
+    undone: "A camera shake of {length} pixels was undone.", undonePart: "A camera shake of {length} pixels was undone in {share} % of the photo.",
+    left: "A camera shake was seen, and left: undoing it promised no gain.", none: "No camera shake was seen.",
+    part: "Only the part that you drew was sharpened.", kernel: "The path of the camera",
+  },
+  de: {
+    private: "Nichts verlässt diesen Computer.",
+    add: "Fotos hinzufügen", addFolder: "Ordner hinzufügen", saveAll: "Alle sichern (ZIP)",
+    drop: "Unscharfe Fotos hier ablegen", choose: "Fotos auswählen", orPaste: "oder einen Ordner, oder ein Bild einfügen.", dropHere: "Loslassen zum Hinzufügen",
+    before: "vorher", after: "nachher", fit: "Ganz", zoom: "Vergrößerung", compare: "Vorher und nachher",
+    stage: "Das Foto. Plus und Minus vergrößern und verkleinern, 0 zeigt es ganz, 1 ist 100 %, 4 ist 400 %, Pfeile verschieben es.",
+    panel: "Dieses Foto", photos: "Fotos",
+    strength: "Stärke", weights: "Netz", shake: "Verwacklung", shakeAuto: "suchen und aufheben", shakeOff: "lassen",
+    format: "Format", own: "wie es war",
+    drawRegion: "Nur einen Teil schärfen", sharpenRegion: "Diesen Teil schärfen", sharpenWhole: "Das ganze schärfen", cancel: "Abbrechen",
+    regionHelp: "Ziehen Sie ein Rechteck auf dem Foto auf.", regionKeys: "Der Teil, der geschärft wird. Pfeile verschieben ihn, mit Umschalt ändern sie die Größe.",
+    save: "Sichern", again: "Noch einmal schärfen", stop: "Anhalten", remove: "Entfernen",
+    reading: "Wird gelesen …", waiting: "Wartet, bis es an der Reihe ist", working: "Wird geschärft … {percent} %", done: "Scharf", failed: "Nicht geschärft", stopped: "Angehalten",
+    adding: "Fotos werden hinzugefügt: {done} von {all}", saving: "Wird gesichert …", saved: "Gesichert: {name}", finished: "{name}: geschärft", broken: "{name}: nicht geschärft",
+    tooLarge: "{name} ist größer als {size} GB; mehr nimmt die Seite nicht.", noPhotos: "Darin sind keine Fotos.",
+    ended: "Das Programm ist beendet. Starten Sie es neu mit: deblur web",
+    changed: "Kanten haben {edges} % an Kontrast gewonnen; das Foto hat sich um {levels} von 255 Stufen geändert.",
+    barely: "Es hat sich kaum etwas geändert: Vielleicht ist es schon scharf, oder zu unscharf.",
+    undone: "Eine Verwacklung von {length} Pixeln wurde aufgehoben.", undonePart: "Eine Verwacklung von {length} Pixeln wurde in {share} % des Fotos aufgehoben.",
+    left: "Eine Verwacklung wurde gesehen und gelassen: Sie aufzuheben versprach keinen Gewinn.", none: "Es wurde keine Verwacklung gesehen.",
+    part: "Nur der Teil, den Sie gezeichnet haben, wurde geschärft.", kernel: "Der Weg der Kamera",
+  },
+  zh: {
+    private: "照片不会离开这台电脑。",
+    add: "添加照片", addFolder: "添加文件夹", saveAll: "全部保存 (ZIP)",
+    drop: "把模糊的照片拖到这里", choose: "选择照片", orPaste: "也可以拖入文件夹，或粘贴图片。", dropHere: "松开即可添加",
+    before: "处理前", after: "处理后", fit: "适合窗口", zoom: "缩放", compare: "处理前与处理后",
+    stage: "照片。加号和减号缩放，0 适合窗口，1 为 100 %，4 为 400 %，方向键移动。",
+    panel: "这张照片", photos: "照片",
+    strength: "强度", weights: "网络", shake: "相机抖动", shakeAuto: "查找并消除", shakeOff: "保留",
+    format: "格式", own: "与原来相同",
+    drawRegion: "只锐化一部分", sharpenRegion: "锐化这一部分", sharpenWhole: "锐化整张照片", cancel: "取消",
+    regionHelp: "在照片上画一个矩形。", regionKeys: "要锐化的部分。方向键移动，按住 Shift 改变大小。",
+    save: "保存", again: "重新锐化", stop: "停止", remove: "移除",
+    reading: "正在读取…", waiting: "正在排队", working: "正在锐化… {percent} %", done: "已锐化", failed: "未能锐化", stopped: "已停止",
+    adding: "正在添加照片：{done} / {all}", saving: "正在保存…", saved: "已保存：{name}", finished: "{name}：已锐化", broken: "{name}：未能锐化",
+    tooLarge: "{name} 大于 {size} GB，超过了本页面的上限。", noPhotos: "里面没有照片。",
+    ended: "程序已结束。请重新运行：deblur web",
+    changed: "边缘对比度提高了 {edges} %；照片平均改变了 {levels} 级（共 255 级）。",
+    barely: "几乎没有变化：照片可能已经清晰，或者过于模糊。",
+    undone: "已消除 {length} 像素的相机抖动。", undonePart: "已在照片的 {share} % 中消除 {length} 像素的相机抖动。",
+    left: "发现了相机抖动，但没有消除：预计不会有改善。", none: "没有发现相机抖动。",
+    part: "只锐化了您画出的部分。", kernel: "相机移动的轨迹",
+  },
+};
+
+const language = navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => WORDS[tag]) ?? "en";
+
+/** The sentence of this name in the reader's language, {things} filled in. */
+export function say(name, things = {}) {
+  const sentence = WORDS[language][name] ?? WORDS.en[name];
+  return sentence.replace(/\{(\w+)\}/g, (_, thing) => things[thing]);
+}
+
+/** Fill in all sentences that the page itself holds. */
+export function fillIn() {
+  document.documentElement.lang = { zh: "zh-Hans" }[language] ?? language;
+  for (const element of document.querySelectorAll("[data-word]")) element.textContent = say(element.dataset.word);
+  for (const element of document.querySelectorAll("[data-label]")) element.ariaLabel = say(element.dataset.label);
+  for (const element of document.querySelectorAll("[data-alt]")) element.alt = say(element.dataset.alt);
+}
