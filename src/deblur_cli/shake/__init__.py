@@ -7,11 +7,11 @@ device, in float32, and gives the same result each time. It knows no files, and 
 
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import deconvolve
-from deblur_cli.shake._kernels import LARGEST_GIVEN, Shake, as_kernel, kernel_from_lamp
+from deblur_cli.shake._kernels import LARGEST, Shake, as_kernel, kernel_from_lamp
 from deblur_cli.shake._undo import Undone, estimate, undo
 
 __all__ = [
-    "LARGEST_GIVEN",
+    "LARGEST",
     "Curve",
     "Shake",
     "Undone",

@@ -12,7 +12,7 @@ from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
-from deblur_cli.shake._kernels import Shake, extent, fit_into, rescaled
+from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
 from deblur_cli.shake._predictor import load_predictor
 from deblur_cli.shake._roll import rolled, shake_of
 
@@ -63,7 +63,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
         return None
     gain = _gain(kernels, last)
     full = rescaled(kernels, 1 / last.scale)
-    full = fit_into(full, extent(full, beyond=NOTHING))
+    full = fit_into(full, min(extent(full, beyond=NOTHING), LARGEST))
     shake = Shake(full[None].cpu(), torch.tensor([[gain / 2]]).sigmoid(), last.curve)
     return Seen(shake, gain, _coarse(best), frames)
 

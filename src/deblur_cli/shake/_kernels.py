@@ -17,8 +17,8 @@ BEYOND = 0.01
 """Of a kernel's sum: what may lie outside of its extent."""
 BLACK, LAMP_EDGE = 0.02, 0.1
 """Of the brightest place of a picture of a kernel, and of a lamp: what is darker is background."""
-LARGEST_GIVEN = 201
-"""Pixels a side of a kernel that a user gives."""
+LARGEST = 201
+"""Pixels a side of a kernel, given or found: what reaches further is no path of a hand."""
 THRESHOLD, ISLAND = 0.04, 0.03
 """What a kernel is cleared of: its noise, but nothing above so much of its largest value, and parts apart from the rest with less than so much of its sum."""
 
@@ -112,9 +112,9 @@ def as_kernel(picture: Tensor) -> Tensor:
     (top, left), (bottom, right) = inside.amin(0).tolist(), inside.amax(0).tolist()
     path = lit[top : bottom + 1, left : right + 1]
     side = max(path.shape) // 2 * 2 + 1
-    if side > LARGEST_GIVEN:
+    if side > LARGEST:
         raise UsageError(
-            f"the kernel is {max(path.shape)} pixels wide", hint=f"It may have {LARGEST_GIVEN} at most."
+            f"the kernel is {max(path.shape)} pixels wide", hint=f"It may have {LARGEST} at most."
         )
     n = 2 * side + 1  # the centroid may lie anywhere in the path
     kernel = torch.zeros(n, n)

@@ -36,7 +36,7 @@ def in_parts(
     def work_at(part: Sequence[Tensor], down: float, right: float) -> Tensor:
         return work(part[0], kernel_at(shake, down, right).to(summed.device))
 
-    return _faded([summed], side, side // 4 if not uniform else OVERLAP, n, work_at, planes, progress)
+    return _faded([summed], side, side // 4 if not uniform else OVERLAP, n // 2, work_at, planes, progress)
 
 
 def in_tiles(

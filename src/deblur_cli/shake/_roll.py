@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._fourier import fast_length, gradients
-from deblur_cli.shake._kernels import Shake, centring, cleared, extent, fit_into, rescaled
+from deblur_cli.shake._kernels import LARGEST, Shake, centring, cleared, extent, fit_into, rescaled
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
 
 SMALLEST_REGION, REGION, MOST_REGIONS = 64, 128, 20
@@ -100,7 +100,7 @@ def shake_of(roll: Roll) -> Shake:
     ]
     kernels = rescaled(roll.kernels_at(places), 1 / roll.frame.scale)
     kernels = torch.where(kernels < FAINT * kernels.amax((1, 2), keepdim=True), 0, kernels)
-    kernels = fit_into(kernels, extent(kernels)).cpu()
+    kernels = fit_into(kernels, min(extent(kernels), LARGEST)).cpu()
     return Shake(kernels.view(rows, columns, *kernels.shape[1:]), torch.ones(rows, columns), roll.frame.curve)
 
 
