@@ -28,7 +28,9 @@ LAYERS: dict[str, set[str] | str] = {
     "jobs": {"errors"},
     "events": {"jobs", "errors"},
     "journal": {"errors"},
-    "batch": {"isolated", "jobs", "events", "journal", "photo", "errors"},
+    "storage": {"errors"},
+    "batch": {"isolated", "jobs", "events", "journal", "storage", "photo", "errors"},
+    "cluster": {"batch", "events", "isolated", "jobs", "errors"},
     "report": {"events", "jobs", "errors"},
     "console": {"events", "report", "errors"},
     "api": EVERYTHING,
@@ -48,6 +50,8 @@ ONLY_USER = {
     "huggingface_hub": {"download"},
     "urllib.request": {"download"},
     "einops": {"model", "stream"},
+    "fsspec": {"storage"},
+    "ray": {"cluster"},
 }
 
 

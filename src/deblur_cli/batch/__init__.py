@@ -1,17 +1,25 @@
 """Jobs -> loop -> events. It knows no torch: it is handed `process`, which turns a photo into a restored one."""
 
+from deblur_cli.batch._engine import PATIENCE_S, Died, Engine, Worker, interruptible, run_workers
 from deblur_cli.batch._ledger import Ledger, Todo
 from deblur_cli.batch._loop import DiskFullError, FileOptions, Process, Progress, Restored, run_jobs
-from deblur_cli.batch._workers import run_workers
+from deblur_cli.batch._processes import MakeProcess, Processes
 
 __all__ = [
+    "PATIENCE_S",
+    "Died",
     "DiskFullError",
+    "Engine",
     "FileOptions",
     "Ledger",
+    "MakeProcess",
     "Process",
+    "Processes",
     "Progress",
     "Restored",
     "Todo",
+    "Worker",
+    "interruptible",
     "run_jobs",
     "run_workers",
 ]

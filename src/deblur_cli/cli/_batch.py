@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from deblur_cli.batch import Ledger, Process, Todo
     from deblur_cli.console import Console
     from deblur_cli.events import Event
-    from deblur_cli.jobs import Job
+    from deblur_cli.jobs import Files, Job
 
 STANDARD_INPUT = "-"
 
@@ -105,27 +105,47 @@ def batch(
     from deblur_cli.jobs import Naming, in_order, parse_shard, plan_batch, read_list
     from deblur_cli.journal import results_in
     from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
+    from deblur_cli.storage import log_of
 
     options = Options.of(context)
     if report_file:
         check_report(report_file)
     share = parse_shard(shard) if shard else None
     listed = read_list(sys.stdin.buffer, nul=nul) if STANDARD_INPUT in inputs else []
+    files = files_of([*inputs, *listed], output, keep_times=keep_times)
     plan = plan_batch(
         [name for name in inputs if name != STANDARD_INPUT],
         Naming(output, suffix, overwrite, output_extension, format_of_name),
         looks_like_photo,
         listed=listed,
-        results_in=results_in,
+        results_in=lambda folder: results_in(folder, log_of(folder)),
         shard=share,
+        files=files,
     )
     plan = replace(plan, jobs=in_order(plan.jobs, order))
-    ledger = Ledger(plan.jobs, made_with(options), str(share or "").replace("/", "-of-"))
+    ledger = Ledger(plan.jobs, made_with(options), str(share or "").replace("/", "-of-"), files.status)
     if dry_run:
         _show(ledger.read().sort_out(plan, overwrite=overwrite, retry_failed=retry_failed), as_json=as_json)
     with ledger:
         todo = ledger.sort_out(plan, overwrite=overwrite, retry_failed=retry_failed)
         _work_off(todo, ledger, options, workers, report_file, as_json=as_json)
+
+
+def files_of(inputs: list[str], output: str | None, *, keep_times: bool) -> "Files":
+    """How to look at these files; for local ones nothing is imported."""
+    from deblur_cli.jobs import LOCAL
+    from deblur_cli.storage import is_url
+
+    if output and is_url(output) and keep_times:
+        raise UsageError(
+            f"--keep-times and -o {output} do not go together",
+            hint="A store gives every object its own time.",
+        )
+    if not any(map(is_url, [*inputs, output or ""])):
+        return LOCAL
+    from deblur_cli.storage.files import RemoteFiles
+
+    return RemoteFiles(LOCAL, output)
 
 
 def check_report(path: Path) -> None:
@@ -196,7 +216,7 @@ def _run(
     wants_preview: "Callable[[Job], bool] | None",
 ) -> None:
     """Restore the jobs here, or in several processes, each with a device and its part of the threads and the memory."""
-    from deblur_cli.batch import run_jobs, run_workers
+    from deblur_cli.batch import Processes, run_jobs, run_workers
 
     files = file_options(options)
     devices = options.device.split(",")
@@ -209,7 +229,7 @@ def _run(
     ours = replace(options, threads=threads, memory_share=len(devices) / max(count, len(devices)), quiet=True)
     one_each = [replace(ours, device=devices[number % len(devices)]) for number in range(count)]
     makers = [partial(load_worker, options) for options in one_each]
-    run_workers(jobs, makers, emit, files=files, wants_preview=wants_preview)
+    run_workers(jobs, Processes(makers, files), emit, wants_preview=wants_preview)
 
 
 def load_worker(options: Options) -> "Process":
