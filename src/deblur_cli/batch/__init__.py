@@ -4,6 +4,7 @@ from deblur_cli.batch._engine import PATIENCE_S, Died, Engine, Worker, interrupt
 from deblur_cli.batch._ledger import Ledger, Todo
 from deblur_cli.batch._loop import DiskFullError, FileOptions, Process, Progress, Restored, run_jobs
 from deblur_cli.batch._processes import MakeProcess, Processes
+from deblur_cli.batch._sweep import sweep
 
 __all__ = [
     "PATIENCE_S",
@@ -22,4 +23,5 @@ __all__ = [
     "interruptible",
     "run_jobs",
     "run_workers",
+    "sweep",
 ]

@@ -14,9 +14,9 @@ from typing import Protocol, TypeVar
 
 from deblur_cli.batch._loop import Emit
 from deblur_cli.batch._sweep import sweep
-from deblur_cli.errors import DeblurError
+from deblur_cli.errors import DeblurError, PhotoError
 from deblur_cli.events import Event, Failed, Finished, Started
-from deblur_cli.isolated import death_of
+from deblur_cli.isolated import CrashError, death_of
 from deblur_cli.jobs import Job
 
 AHEAD = 2
@@ -38,9 +38,9 @@ class Worker:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker is no more. code: its exit code, or minus the signal that ended it."""
+    """A worker is no more. code: its exit code, or minus the signal that ended it; None if nobody knows."""
 
-    code: int
+    code: int | None
 
 
 W = TypeVar("W", bound=Worker)
@@ -131,9 +131,18 @@ class _Queue:
         self._deaths.update(at_hand)
         if len(at_hand) == 1 and self._deaths[at_hand[0]] >= allowed:
             yield Started(at_hand[0])  # which the worker may not have come to say
-            yield Failed(at_hand[0], death_of(at_hand[0].name, "worked on", death.code))
+            yield Failed(at_hand[0], _error_of(at_hand[0], death, self._deaths[at_hand[0]]))
         else:
             self._suspects.extend(at_hand)
+
+
+def _error_of(job: Job, death: Died, deaths: int) -> PhotoError:
+    if death.code is not None:
+        return death_of(job.name, "worked on", death.code)
+    return CrashError(
+        f"{job.name}: {deaths} workers have died on it, one after the other",
+        hint="Mostly memory has run out: try a smaller --tile, such as 256, and --retry-failed.",
+    )
 
 
 @contextmanager
