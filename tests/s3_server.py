@@ -1,7 +1,7 @@
 """An S3 server with faults on request: python tests/s3_server.py prints its port and serves until it is ended.
 
 POST /_faults takes JSON and replaces the faults: `busy` and `cut`, the shares of requests that are answered by 503 and whose connection
-is cut, half of them after the work was done; `denied`, buckets that nothing may be written to; `quota`, bucket -> bytes that it holds.
+is cut, half of them after the work was done; `denied`, buckets that nothing may be written to; `denied_parts`, those whose uploads get no second part; `quota`, bucket -> bytes that it holds.
 GET /_counts tells how many requests of each kind there were since the faults were set.
 """
 
@@ -60,7 +60,8 @@ class Faulty:
             )
         if fate < busy + cut / 2:
             return self._cut(environ, start)
-        if writes and bucket in self._faults.get("denied", ()):
+        part = "partNumber=2" in environ["QUERY_STRING"] and bucket in self._faults.get("denied_parts", ())
+        if part or (writes and bucket in self._faults.get("denied", ())):
             return self._error(environ, start, "403 Forbidden", "AccessDenied", "Access Denied")
         if full:
             return self._error(environ, start, "403 Forbidden", "QuotaExceeded", "The quota is exceeded")

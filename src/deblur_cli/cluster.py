@@ -67,6 +67,8 @@ def connect(address: str) -> None:
             f"--address {address}: no Ray cluster answers there",
             hint="On its first machine: ray start --head; on the others: ray start --address=HOST:6379",
         ) from error
+    # Ray prints the deaths of workers to standard output, where our results go, and has no option against it.
+    sys.modules["ray._private.worker"].print_to_stdstream = lambda *message, **about: None  # type: ignore[attr-defined]
 
 
 def has_gpus() -> bool:
@@ -112,7 +114,7 @@ class Actors:
             max_concurrency=2,
             max_restarts=0,
         )
-        self._new = lambda: ActorWorker(remote.remote(make_process, files))
+        self._new: Callable[[], ActorWorker] = lambda: ActorWorker(remote.remote(make_process, files))
         self._needs, self._most, self._say = needs, most, say
         self._workers: list[ActorWorker] = []
         self._looked_s = -LOOK_AROUND_S

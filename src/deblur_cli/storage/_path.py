@@ -31,7 +31,8 @@ class RemotePath(PosixPath):
     status: Status
 
     def __str__(self) -> str:
-        return _ONE_SLASH.sub(r"\1://", super().__str__())
+        text = super().__str__()
+        return _ONE_SLASH.sub(r"\1:///" if text.startswith("file:") else r"\1://", text)
 
     def __reduce__(self) -> Any:  # noqa: ANN401
         return _listed, (str(self), getattr(self, "status", None))

@@ -173,7 +173,7 @@ def _filesystem(protocol: str, root: str) -> Any:  # noqa: ANN401
 
 def _status_of(info: dict[str, Any]) -> Status | None:
     """None if a listing does not tell the size."""
-    if info.get("type") == "directory":
+    if info.get("type") == "directory" or info.get("mimetype") == "text/html":  # a web server's list of names
         return Status(is_folder=True, size=0, mtime_ns=0)
     if info.get("size") is None:
         return None
