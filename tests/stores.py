@@ -20,7 +20,9 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 SECRET = "wJalrXUtnFEMI-very-secret"  # noqa: S105
-AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+AUTHORIZATION = (
+    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+)
 NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 

@@ -71,10 +71,8 @@ def test_from_bucket_to_bucket_is_as_on_disk_at_a_request_each_way(
     assert store.objects("sharp-plain") == {f"a/b/{name}": data for name, data in expected.items()}
     assert_clean(store, "sharp-plain")
     assert counts["GET photos-plain"] == PHOTOS
-    assert (
-        PHOTOS < counts["PUT sharp-plain"] <= PHOTOS + 2 + first.summary["elapsed_s"] + 1
-    )  # and the journal
-    assert counts["LIST photos-plain"] <= 5
+    assert PHOTOS < counts["PUT sharp-plain"] <= PHOTOS + 5 + first.summary["elapsed_s"]  # and the journal
+    assert counts["LIST photos-plain"] <= 12
     store.faults()
     again = batch("s3://photos-plain/in", "-o", "s3://sharp-plain/a/b", store=store)
     assert (again.code, again.counts()) == (0, (0, PHOTOS, 0, 0))

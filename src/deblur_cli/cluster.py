@@ -5,6 +5,7 @@ for: a cluster that grows by itself sees that it is wanted, and where a node joi
 """
 
 import queue
+import socket
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from deblur_cli.batch import (
     interruptible,
     run_jobs,
     sweep,
+    uninterrupted,
 )
 from deblur_cli.errors import DeblurError, UsageError
 from deblur_cli.events import Event, Failed, Finished, Progressed, Started
@@ -31,6 +33,7 @@ from deblur_cli.jobs import Job
 LOOK_AROUND_S = 2.0
 """So often the nodes are counted."""
 
+CONNECT_S = 10.0
 GATHER_S = 0.05
 """So long a worker gathers what it has to tell while no photo is settled, since each message costs the first process a millisecond."""
 
@@ -61,7 +64,11 @@ def connect(address: str) -> None:
     except ImportError as error:
         raise UsageError("--engine ray needs Ray", hint="pip install 'deblur-cli[ray]'") from error
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", namespace="deblur")
+        if address != "auto":  # Ray itself goes on trying for minutes
+            host, _, port = address.rpartition("/")[2].rpartition(":")
+            socket.create_connection((host, int(port)), CONNECT_S).close()
+        with uninterrupted():  # by none of the threads that it starts, either
+            ray.init(address, log_to_driver=False, logging_level="ERROR", namespace="deblur")
     except Exception as error:
         raise UsageError(
             f"--address {address}: no Ray cluster answers there",
@@ -149,7 +156,7 @@ class Actors:
         """A photo that one of them is writing is finished and told of; who takes longer than PATIENCE_S is killed."""
         busy = [worker for worker in self._workers if worker.at_hand]
         last = [worker.actor.stop.remote() for worker in busy]
-        waiting = last + [worker.telling for worker in busy if worker.telling is not None]
+        waiting = [worker.telling for worker in busy if worker.telling is not None] + last
         try:
             deadline = time.monotonic() + PATIENCE_S
             for reference in waiting:

@@ -1,6 +1,14 @@
 """Jobs -> loop -> events. It knows no torch: it is handed `process`, which turns a photo into a restored one."""
 
-from deblur_cli.batch._engine import PATIENCE_S, Died, Engine, Worker, interruptible, run_workers
+from deblur_cli.batch._engine import (
+    PATIENCE_S,
+    Died,
+    Engine,
+    Worker,
+    interruptible,
+    run_workers,
+    uninterrupted,
+)
 from deblur_cli.batch._ledger import Ledger, Todo
 from deblur_cli.batch._loop import DiskFullError, FileOptions, Process, Progress, Restored, run_jobs
 from deblur_cli.batch._processes import MakeProcess, Processes
@@ -24,4 +32,5 @@ __all__ = [
     "run_jobs",
     "run_workers",
     "sweep",
+    "uninterrupted",
 ]

@@ -155,6 +155,16 @@ def interruptible() -> Iterator[None]:
         _hold_signals()
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside, neither Ctrl-C nor SIGTERM comes through, and never by a thread that is started inside."""
+    _hold_signals()
+    try:
+        yield
+    finally:
+        _let_signals_in()
+
+
 def _hold_signals() -> None:
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)

@@ -207,7 +207,7 @@ class _Writer:
                 sys.stdout.buffer.write(data)
                 sys.stdout.buffer.flush()
             elif data:
-                storage.write(job.target, data)
+                _store(job, job.target, data)
         except DiskFullError:
             raise
         except Exception as error:  # noqa: BLE001  whatever a photo provokes, the others go on
@@ -289,6 +289,13 @@ def _write(job: Job, photo: Photo, files: FileOptions) -> tuple[tuple[str, ...],
         raise explained from error
     data.seek(0)
     return notes, data.read()
+
+
+def _store(job: Job, target: Path, data: bytes) -> None:
+    try:
+        storage.write(target, data)
+    except OSError as error:
+        raise _explained(job, error) from error
 
 
 def _make_folder(folder: Path) -> None:

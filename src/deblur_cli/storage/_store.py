@@ -3,9 +3,11 @@
 import errno
 import random
 import re
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from itertools import count
@@ -159,7 +161,8 @@ def _filesystem(protocol: str, root: str) -> Any:  # noqa: ANN401
             f"{root}: remote folders need fsspec", hint="pip install 'deblur-cli[remote]'"
         ) from error
     try:
-        fs, _ = _tried(lambda: url_to_fs(root), RemotePath(root), at_once=(ImportError, ValueError))
+        with _signals_held():
+            fs, _ = _tried(lambda: url_to_fs(root), RemotePath(root), at_once=(ImportError, ValueError))
     except ImportError as error:
         package = PACKAGES.get(protocol, "")
         hint = f"pip install {package}" if package else "fsspec's documentation tells which."
@@ -169,6 +172,19 @@ def _filesystem(protocol: str, root: str) -> Any:  # noqa: ANN401
     if protocol in _s3.PROTOCOLS:
         fs.retries = 1  # we try again ourselves, and botocore does below us
     return fs
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """The threads that fsspec starts inherit this: Ctrl-C is for the first thread, which knows when it may be interrupted."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _status_of(info: dict[str, Any]) -> Status | None:
