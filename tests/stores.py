@@ -131,6 +131,8 @@ class Result:
         self.summary: dict[str, Any] = next((line["summary"] for line in lines if "summary" in line), {})
 
     def counts(self) -> tuple[int, int, int, int]:
+        """Done, skipped, failed, not done."""
+        assert self.summary, self.err
         return tuple(self.summary[key] for key in ("done", "skipped", "failed", "not_done"))  # type: ignore[return-value]
 
 
