@@ -25,7 +25,7 @@ from stores import (
 )  # fmt: skip
 
 FULL = os.environ.get("DEBLUR_SOAK") == "1"
-PHOTOS = 500 if FULL else 60
+PHOTOS = 500 if FULL else 40
 soak = pytest.mark.skipif(not FULL, reason="make soak")
 
 
@@ -182,7 +182,7 @@ def test_a_store_that_is_busy_and_cuts_connections(
     store: Store, nodes: Nodes, originals: dict[str, bytes], expected: dict[str, bytes]
 ) -> None:
     buckets = Buckets(store, nodes, "busy", originals)
-    store.faults(busy=0.1, cut=0.1)
+    store.faults(busy=0.1, cut=0.05)
     result = buckets.run()
     store.faults()
     assert (result.code, result.counts()) == (0, (PHOTOS, 0, 0, 0))

@@ -143,7 +143,7 @@ def test_a_store_that_is_busy_and_cuts_connections(
 ) -> None:
     store.bucket("photos-busy", originals)
     store.bucket("sharp-busy")
-    store.faults(busy=0.1, cut=0.1)
+    store.faults(busy=0.1, cut=0.05)
     result = batch("s3://photos-busy/in", "-o", "s3://sharp-busy", store=store)
     store.faults()
     assert (result.code, result.counts()) == (0, (PHOTOS, 0, 0, 0))
@@ -220,7 +220,7 @@ def test_credentials_are_never_told(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_listing_streams_page_by_page(store: Store) -> None:
-    store.bucket("many", {f"in/{number:04}.png": b"x" for number in range(2500)})
+    store.bucket("many", {f"in/{number:04}.png": b"x" for number in range(1100)})
     store.faults()
     code = (
         "from deblur_cli.storage import path_of, _store\n"
@@ -233,7 +233,7 @@ def test_a_listing_streams_page_by_page(store: Store) -> None:
     )
     assert run_in_store(store, code).splitlines() == [
         's3://many/in/0000.png 1 {"LIST many": 1}',
-        '2499 {"LIST many": 3}',
+        '1099 {"LIST many": 2}',
     ]
 
 
