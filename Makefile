@@ -2,15 +2,19 @@
 # make test     all tests              make check    style, types and layers
 # make fix      format and mend        make bench    timings, as rows of Markdown
 # make soak     the tests that try to break it, at full size: an hour or so
+# make demo-cluster   a store and a Ray cluster on this machine, of which a node is killed
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check fix bench soak
+.PHONY: demo demo-cluster test check fix bench soak
 
 demo: $(READY)
 	$(BIN)/deblur examples/*.jpg examples/*.png -o demo-results/ --overwrite
 	@echo "The sharpened photos are in demo-results/, the blurred ones in examples/."
+
+demo-cluster: $(READY)
+	$(BIN)/python tests/demo_cluster.py
 
 test: $(READY)
 	$(BIN)/pytest
@@ -31,6 +35,7 @@ bench: $(READY)
 soak: $(READY)
 	DEBLUR_FUZZ_FILES=2000 $(BIN)/pytest tests/test_photo_faults.py -k mutated
 	DEBLUR_SOAK=1 $(BIN)/pytest -s tests/test_soak.py
+	DEBLUR_SOAK=1 $(BIN)/pytest tests/test_storage.py tests/test_cluster.py
 
 # The pinned set; users get the ranges of pyproject.toml.
 $(READY): pyproject.toml constraints.txt

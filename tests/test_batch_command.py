@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import identity_batch
-from deblur_cli.cli import _batch, main
+from deblur_cli.cli import _engine, main
 from deblur_cli.cli._options import Options
 from deblur_cli.isolated import Isolated, death_of
 from deblur_cli.jobs import Job
@@ -61,7 +61,7 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
         assert "Traceback" not in captured.err
         return Outcome(int(end.value.code or 0), captured.out, captured.err)
 
-    monkeypatch.setattr(_batch, "load_process", lambda options, console: identity_batch.identity)
+    monkeypatch.setattr(_engine, "load_process", lambda options, console: identity_batch.identity)
     return run
 
 
@@ -654,7 +654,7 @@ def test_weights_that_are_downloaded_first_are_the_ones_that_the_journal_names(
         used.append(options.weights)
         return identity_batch.identity
 
-    monkeypatch.setattr(_batch, "load_process", load)
+    monkeypatch.setattr(_engine, "load_process", load)
     assert batch("in", "--download").code == 0
     assert used == ["motion"]
     (line,) = [json.loads(line) for line in Path("in/.deblur-journal.jsonl").read_text().splitlines()][1:]

@@ -182,7 +182,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
             return int(self.file.write(data[:10]))  # type: ignore[attr-defined]
 
     with Journal(tmp_path) as journal:
-        journal._files[0] = Full(journal._files[0])  # type: ignore[call-overload]
+        journal._log._files[0] = Full(journal._log._files[0])  # type: ignore[attr-defined,call-overload]
         with pytest.raises(OSError, match="No space"):
             journal.add(source, stamp_of(source), target, MADE_WITH)
     assert (tmp_path / ".deblur-journal.jsonl").read_bytes() == before

@@ -28,7 +28,9 @@ LAYERS: dict[str, set[str] | str] = {
     "jobs": {"errors"},
     "events": {"jobs", "errors"},
     "journal": {"errors"},
-    "batch": {"isolated", "jobs", "events", "journal", "photo", "errors"},
+    "storage": {"errors"},
+    "batch": {"isolated", "jobs", "events", "journal", "storage", "photo", "errors"},
+    "cluster": {"batch", "events", "isolated", "jobs", "errors"},
     "report": {"events", "jobs", "errors"},
     "console": {"events", "report", "errors"},
     "web": {
@@ -62,6 +64,8 @@ ONLY_USER = {
     "einops": {"model", "stream"},
     "starlette": {"web"},
     "uvicorn": {"web"},
+    "fsspec": {"storage"},
+    "ray": {"cluster"},
 }
 
 

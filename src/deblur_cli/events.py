@@ -42,7 +42,7 @@ class Finished:
     """A photo is whole and synced under its final name.
 
     details: `restore.Details` as a mapping. notes: what the user should know. size: height and width of the result.
-    stamp: size and time of modification (ns) of the input as it was read.
+    stamp: size and time of modification (ns) of the input as it was read. target_size: of the result in bytes, where it is known.
     """
 
     job: Job
@@ -52,6 +52,7 @@ class Finished:
     size: tuple[int, int] = (0, 0)
     stamp: tuple[int, int] | None = None
     preview: Preview | None = None
+    target_size: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,14 @@
 """Jobs -> loop -> events. It knows no torch: it is handed `process`, which turns a photo into a restored one."""
 
+from deblur_cli.batch._engine import (
+    PATIENCE_S,
+    Died,
+    Engine,
+    Worker,
+    interruptible,
+    run_workers,
+    uninterrupted,
+)
 from deblur_cli.batch._ledger import Ledger, Todo
 from deblur_cli.batch._loop import (
     DiskFullError,
@@ -10,17 +19,27 @@ from deblur_cli.batch._loop import (
     explained,
     run_jobs,
 )
-from deblur_cli.batch._workers import run_workers
+from deblur_cli.batch._processes import MakeProcess, Processes
+from deblur_cli.batch._sweep import sweep
 
 __all__ = [
+    "PATIENCE_S",
+    "Died",
     "DiskFullError",
+    "Engine",
     "FileOptions",
     "Ledger",
+    "MakeProcess",
     "Process",
+    "Processes",
     "Progress",
     "Restored",
     "Todo",
+    "Worker",
     "explained",
+    "interruptible",
     "run_jobs",
     "run_workers",
+    "sweep",
+    "uninterrupted",
 ]

@@ -1,19 +1,21 @@
 """What a batch need not do, and what it has done: a plan and the journals of its folders, brought together."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, Self
 
+from deblur_cli import storage
 from deblur_cli.batch._loop import disk_full, is_full
+from deblur_cli.batch._sweep import sweep
 from deblur_cli.errors import PhotoError
 from deblur_cli.events import Event, Failed, Finished
 from deblur_cli.isolated import CrashError
 from deblur_cli.jobs import Job, Plan
 from deblur_cli.journal import Journal, stamp_of
-from deblur_cli.photo import sweep_temporaries
 
 CLAIMED_AHEAD = 256
 """Targets are claimed so many at a time, since each claim waits for the disk."""
@@ -36,12 +38,22 @@ class Todo:
 class Ledger:
     """The journals of all folders of a batch. Entering it locks them, and sweeps up what a killed run left.
 
-    made_with: what the results depend on besides their inputs; a mapping that JSON can hold.
+    made_with: what the results depend on besides their inputs; a mapping that JSON can hold. status: of a target.
     """
 
-    def __init__(self, jobs: Iterable[Job], made_with: Mapping[str, Any], share: str = "") -> None:
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        made_with: Mapping[str, Any],
+        share: str = "",
+        status: Callable[[Path], os.stat_result] = Path.stat,
+    ) -> None:
         bases = {job.base for job in jobs if job.base is not None}
-        by_place = {os.path.realpath(base): Journal(base, share) for base in sorted(bases)}
+        by_place = {
+            os.path.realpath(base): Journal(base, share, storage.log_of(base, share))
+            for base in sorted(bases)
+        }
+        self._status = status
         self._journals = {base: by_place[os.path.realpath(base)] for base in bases}
         self._made_with = made_with
         self._open = ExitStack()
@@ -56,7 +68,7 @@ class Ledger:
         with ExitStack() as stack:
             for journal in dict.fromkeys(self._journals.values()):
                 stack.enter_context(journal)
-                sweep_temporaries(journal.unfinished())
+                sweep(journal.unfinished())
             self._open = stack.pop_all()
         return self
 
@@ -107,7 +119,7 @@ class Ledger:
         journal = self._journals[job.base]
         try:
             with _disk_full_as_such(journal):
-                journal.add(job.source, event.stamp, job.target, self._made_with)
+                journal.add(job.source, event.stamp, job.target, self._made_with, event.target_size)
         except FileNotFoundError:
             pass  # somebody has taken the result away already: it will be made again
 
@@ -135,7 +147,7 @@ class Ledger:
         journal = self._journals[job.base]
         entry = journal.entry(job.target)
         try:
-            target_size = job.target.stat().st_size
+            target_size = self._status(job.target).st_size
         except OSError:
             return "its result is gone" if entry else NEW
         if entry is None:

@@ -12,19 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
+from deblur_cli import storage
+from deblur_cli.batch._sweep import sweep
 from deblur_cli.errors import DeblurError, PhotoError
 from deblur_cli.events import Event, Failed, Finished, Preview, Progressed, Started
 from deblur_cli.isolated import Isolated
 from deblur_cli.jobs import Job
 from deblur_cli.journal import Stamp, stamp_of
-from deblur_cli.photo import (
-    Photo,
-    import_codecs,
-    preview_of,
-    read_photo,
-    sweep_temporaries,
-    write_photo,
-)
+from deblur_cli.photo import Photo, format_of_name, import_codecs, preview_of, read_photo, write_photo
 
 T = TypeVar("T")
 
@@ -92,11 +87,13 @@ def run_jobs(
     decoder = Isolated(import_codecs)
 
     def read(job: Job) -> _Read | PhotoError:
-        data = sys.stdin.buffer.read() if job.source is None else None
         try:
+            data = sys.stdin.buffer.read() if job.source is None else storage.content(job.source)
             return decoder.call(_read, job, files, data, photo=job.name)
         except PhotoError as death:
             return death
+        except OSError as error:
+            return PhotoError(f"{job.name}: cannot be read: {error.strerror}")
 
     def read_next() -> tuple[Job, _Read | PhotoError | None] | None:
         job = next(waiting, None)
@@ -209,10 +206,12 @@ class _Writer:
             if job.target is None:
                 sys.stdout.buffer.write(data)
                 sys.stdout.buffer.flush()
+            elif data:
+                _store(job, job.target, data)
         except DiskFullError:
             raise
         except Exception as error:  # noqa: BLE001  whatever a photo provokes, the others go on
-            sweep_temporaries([job.target] if job.target else [])  # of a process that has died
+            sweep([job.target] if job.target else [])  # of a process that has died
             self._emit(Failed(job, explained(job, error)))
         else:
             self._emit(
@@ -224,18 +223,22 @@ class _Writer:
                     written.pixels.shape[:2],
                     photo.stamp,
                     photo.preview,
+                    len(data) or None,
                 )
             )
 
 
 def _read(job: Job, files: FileOptions, data: bytes | None) -> _Read | PhotoError:
-    """data: what came on standard input, for a job without a source."""
+    """data: what came on standard input or from a store, for a job whose source is no file."""
     try:
         if job.source is None:
             return _Read(read_photo(io.BytesIO(data or b""), max_megapixels=files.max_megapixels), None)
         before = _stamp(job.source)
-        photo = read_photo(job.source, max_megapixels=files.max_megapixels)
-        if before is None or _stamp(job.source) != before:
+        photo = read_photo(
+            job.source if data is None else _named(data, job.name), max_megapixels=files.max_megapixels
+        )
+        changed = _stamp(job.source) != before if data is None else before and before[0] != len(data)
+        if before is None or changed:
             return PhotoError(
                 f"{job.name}: changed while it was being read", hint="Run again when nothing writes to it."
             )
@@ -253,29 +256,46 @@ def _stamp(path: Path) -> Stamp | None:
         return None
 
 
+def _named(data: bytes, name: str) -> BinaryIO:
+    """A file in memory, known to messages by the name of the one that it is, or will be."""
+    file = io.BytesIO(data)
+    file.name = name
+    return file
+
+
 def _write(job: Job, photo: Photo, files: FileOptions) -> tuple[tuple[str, ...], bytes]:
-    """Notes, and the file if it is for standard output. Whatever goes wrong is raised as a DeblurError."""
-    data = io.BytesIO()
-    target: Path | BinaryIO = data if job.target is None else job.target
+    """Notes, and the file if it is for standard output or for a store. Whatever goes wrong is raised as a DeblurError."""
+    remote = storage.is_remote(job.target)
+    data = _named(b"", str(job.target)) if remote else io.BytesIO()
+    target: Path | BinaryIO = data if job.target is None or remote else job.target
     try:
-        if job.target is not None:
-            _make_folder(job.target.parent)
+        if isinstance(target, Path):
+            _make_folder(target.parent)
         notes = write_photo(
             photo,
             target,
+            format=format_of_name(job.target) if remote and job.target else None,
             quality=files.quality,
             strip_metadata=files.strip_metadata,
             overwrite=files.overwrite,
         )
-        if files.keep_times and job.source and job.target:
+        if files.keep_times and job.source and isinstance(target, Path):
             status = job.source.stat()
-            os.utime(job.target, ns=(status.st_atime_ns, status.st_mtime_ns))
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
     except Exception as error:
         told = explained(job, error)
         if told is error:
             raise
         raise told from error
-    return notes, data.getvalue()
+    data.seek(0)
+    return notes, data.read()
+
+
+def _store(job: Job, target: Path, data: bytes) -> None:
+    try:
+        storage.write(target, data)
+    except OSError as error:
+        raise explained(job, error) from error
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,17 +1,15 @@
 """`deblur batch FOLDER...`."""
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from deblur_cli.cli._app import app
+from deblur_cli.cli._engine import Address, EngineName, EngineOptions, run
 from deblur_cli.cli._made_with import made_with
 from deblur_cli.cli._options import (
     BatchOutput,
@@ -38,14 +36,12 @@ from deblur_cli.cli._options import (
     flag,
 )
 from deblur_cli.cli._perform import Emit, perform
-from deblur_cli.cli._restore import file_options, load_process
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from deblur_cli.batch import Ledger, Process, Todo
-    from deblur_cli.console import Console
+    from deblur_cli.batch import Ledger, Todo
     from deblur_cli.events import Event
-    from deblur_cli.jobs import Job
+    from deblur_cli.jobs import Files
 
 STANDARD_INPUT = "-"
 
@@ -75,6 +71,8 @@ def batch(
         int | None,
         typer.Option(min=1, metavar="N", help="Processes that share the work.", show_default="one a device"),
     ] = None,
+    engine: EngineName = "local",
+    address: Address = None,
     quality: Quality = None,
     strip_metadata: StripMetadata = False,
     keep_times: KeepTimes = False,
@@ -105,27 +103,48 @@ def batch(
     from deblur_cli.jobs import Naming, in_order, parse_shard, plan_batch, read_list
     from deblur_cli.journal import results_in
     from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
+    from deblur_cli.storage import log_of
 
     options = Options.of(context)
+    chosen = EngineOptions(engine, workers, address)
     if report_file:
         check_report(report_file)
     share = parse_shard(shard) if shard else None
     listed = read_list(sys.stdin.buffer, nul=nul) if STANDARD_INPUT in inputs else []
+    files = files_of([*inputs, *listed], output, keep_times=keep_times)
     plan = plan_batch(
         [name for name in inputs if name != STANDARD_INPUT],
         Naming(output, suffix, overwrite, output_extension, format_of_name),
         looks_like_photo,
         listed=listed,
-        results_in=results_in,
+        results_in=lambda folder: results_in(folder, log_of(folder)),
         shard=share,
+        files=files,
     )
     plan = replace(plan, jobs=in_order(plan.jobs, order))
-    ledger = Ledger(plan.jobs, made_with(options), str(share or "").replace("/", "-of-"))
+    ledger = Ledger(plan.jobs, made_with(options), str(share or "").replace("/", "-of-"), files.status)
     if dry_run:
         _show(ledger.read().sort_out(plan, overwrite=overwrite, retry_failed=retry_failed), as_json=as_json)
     with ledger:
         todo = ledger.sort_out(plan, overwrite=overwrite, retry_failed=retry_failed)
-        _work_off(todo, ledger, options, workers, report_file, as_json=as_json)
+        _work_off(todo, ledger, options, chosen, report_file, as_json=as_json)
+
+
+def files_of(inputs: list[str], output: str | None, *, keep_times: bool) -> "Files":
+    """How to look at these files; for local ones nothing is imported."""
+    from deblur_cli.jobs import LOCAL
+    from deblur_cli.storage import is_url
+
+    if output and is_url(output) and keep_times:
+        raise UsageError(
+            f"--keep-times and -o {output} do not go together",
+            hint="A store gives every object its own time.",
+        )
+    if not any(map(is_url, [*inputs, output or ""])):
+        return LOCAL
+    from deblur_cli.storage.files import RemoteFiles
+
+    return RemoteFiles(LOCAL, output)
 
 
 def check_report(path: Path) -> None:
@@ -144,7 +163,7 @@ def _work_off(
     todo: "Todo",
     ledger: "Ledger",
     options: Options,
-    workers: int | None,
+    engine: EngineOptions,
     report_file: Path | None,
     *,
     as_json: bool,
@@ -169,7 +188,15 @@ def _work_off(
         for job in todo.done:
             emit(Skipped(job))
         if jobs:
-            _run(ledger.claimed(jobs), options, workers, console, emit, page.wants_preview if page else None)
+            run(
+                engine,
+                options,
+                console,
+                ledger.claimed(jobs),
+                len(jobs),
+                emit,
+                page.wants_preview if page else None,
+            )
 
     for reason, count in todo.plan.passed_over.items():
         console.say(f"passed over: {count} ({reason})")
@@ -185,38 +212,6 @@ def _work_off(
         print(json.dumps(describe_summary(report, code)))  # noqa: T201
     console.say(outcome)
     raise typer.Exit(code)
-
-
-def _run(
-    jobs: "Iterable[Job]",
-    options: Options,
-    workers: int | None,
-    console: "Console",
-    emit: Emit,
-    wants_preview: "Callable[[Job], bool] | None",
-) -> None:
-    """Restore the jobs here, or in several processes, each with a device and its part of the threads and the memory."""
-    from deblur_cli.batch import run_jobs, run_workers
-
-    files = file_options(options)
-    devices = options.device.split(",")
-    count = workers or len(devices)
-    if count == 1:
-        make_process = partial(load_process, options, console)
-        run_jobs(jobs, make_process, emit, files=files, wants_preview=wants_preview)
-        return
-    threads = max(1, (options.threads or os.cpu_count() or 1) // count)
-    ours = replace(options, threads=threads, memory_share=len(devices) / max(count, len(devices)), quiet=True)
-    one_each = [replace(ours, device=devices[number % len(devices)]) for number in range(count)]
-    makers = [partial(load_worker, options) for options in one_each]
-    run_workers(jobs, makers, emit, files=files, wants_preview=wants_preview)
-
-
-def load_worker(options: Options) -> "Process":
-    """The network in a worker process."""
-    from deblur_cli.console import Console
-
-    return load_process(options, Console(quiet=True))
 
 
 def _show(todo: "Todo", *, as_json: bool) -> NoReturn:

@@ -3,6 +3,7 @@
 What counts as a photo and which extension its result gets is handed in, so that this module knows no formats.
 """
 
+from deblur_cli.jobs._files import LOCAL, Files
 from deblur_cli.jobs._find import natural_key, read_list
 from deblur_cli.jobs._naming import STANDARD_STREAM, Naming
 from deblur_cli.jobs._plan import Job, Plan, in_order, plan_photos
@@ -10,7 +11,9 @@ from deblur_cli.jobs._plan_batch import plan_batch
 from deblur_cli.jobs._shard import Shard, parse_shard
 
 __all__ = [
+    "LOCAL",
     "STANDARD_STREAM",
+    "Files",
     "Job",
     "Naming",
     "Plan",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deblur_cli.errors import PhotoError, UsageError
+from deblur_cli.jobs._files import LOCAL, Entry, Files
 
 JOURNAL_PREFIX = ".deblur-journal"
 _OWN_HIDDEN = re.compile(rf"{re.escape(JOURNAL_PREFIX)}|.*\.deblur-tmp$")
@@ -28,6 +29,7 @@ class Search:
         is_photo: Callable[[Path], bool],
         results_in: Callable[[Path], Iterable[str]],
         skip: Path | None,
+        files: Files = LOCAL,
     ) -> None:
         self.passed_over: Counts = {}
         self.problems: list[tuple[Path, PhotoError]] = []
@@ -35,6 +37,7 @@ class Search:
         self._is_photo = is_photo
         self._results_in = results_in
         self._skip = skip
+        self._files = files
 
     def count(self, reason: str, number: int = 1) -> None:
         """Note files that are passed over."""
@@ -52,13 +55,13 @@ class Search:
             seen.add(identity(folder))
             entries = self._entries(folder)
             if any(entry.name.startswith(JOURNAL_PREFIX) for entry in entries):
-                self.results.update(self._results_in(Path(folder)))
+                self.results.update(self._results_in(self._files.path_of(folder)))
             visible = [entry for entry in entries if self._visible(entry.name)]
             below = [entry for entry in visible if _is_folder(entry)]
             folders += [entry.path for entry in reversed(below) if not entry.is_symlink()]
             linked += [entry.path for entry in below if entry.is_symlink()]
             inside = set(below)
-            files = [Path(entry.path) for entry in visible if entry not in inside]
+            files = [self._files.path_of(entry) for entry in visible if entry not in inside]
             photos = [path for path in files if self._is_photo(path)]
             self.count("not a photo", len(files) - len(photos))
             yield self._inputs(photos)
@@ -75,13 +78,12 @@ class Search:
         self.count("a result of deblur", len(photos) - len(inputs))
         return inputs
 
-    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+    def _entries(self, folder: str) -> list[Entry]:
         try:
-            with os.scandir(folder) as scan:
-                return sorted(scan, key=lambda entry: natural_key(entry.name))
+            return self._files.scan(folder, natural_key)
         except OSError as error:
             reason = f"{folder}: the folder cannot be read: {error.strerror}"
-            self.problems.append((Path(folder), PhotoError(reason)))
+            self.problems.append((self._files.path_of(folder), PhotoError(reason)))
             return []
 
     def _visible(self, name: str) -> bool:
@@ -92,14 +94,15 @@ class Search:
         return False
 
 
-def expand(name: str) -> list[str]:
+def expand(name: str, files: Files = LOCAL) -> list[Path]:
     """A name as it stands if there is such a file, else what it matches as a glob. UsageError if that is nothing."""
-    if os.path.lexists(name):
-        return [name]
+    path = files.path_of(name)
+    if os.path.lexists(path) or path.exists():
+        return [path]
     matches = sorted(glob.glob(name, recursive=True), key=natural_key) if glob.has_magic(name) else []
     if not matches:
         raise UsageError(f"{name}: no such file or folder")
-    return matches
+    return [Path(match) for match in matches]
 
 
 def read_list(stream: BinaryIO, *, nul: bool = False) -> list[str]:
@@ -126,7 +129,7 @@ def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: Entry) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

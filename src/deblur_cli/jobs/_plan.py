@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from deblur_cli.errors import PhotoError, UsageError
+from deblur_cli.jobs._files import LOCAL, Files
 from deblur_cli.jobs._naming import STANDARD_STREAM, Naming, folded
 
 
@@ -89,7 +90,9 @@ def plan_photos(sources: Sequence[str], naming: Naming) -> Plan:
     return checked(jobs, {}, keep_existing=not naming.overwrite)
 
 
-def checked(jobs: Iterable[Job], passed_over: dict[str, int], *, keep_existing: bool) -> Plan:
+def checked(
+    jobs: Iterable[Job], passed_over: dict[str, int], *, keep_existing: bool, files: Files = LOCAL
+) -> Plan:
     """Sort out the jobs that cannot be done, and note the size of the others' sources."""
     statuses = {job: _status(job.source) for job in jobs}
     inputs = {
@@ -98,7 +101,7 @@ def checked(jobs: Iterable[Job], passed_over: dict[str, int], *, keep_existing: 
     folders: dict[Path, PhotoError | None] = {}
     good, refused = [], []
     for job, status in statuses.items():
-        problem = _source_problem(job, status) or _target_problem(job, inputs, folders, keep_existing)
+        problem = _source_problem(job, status) or _target_problem(job, inputs, folders, keep_existing, files)
         if problem is not None:
             refused.append((job, problem))
         elif isinstance(status, os.stat_result):
@@ -143,17 +146,21 @@ def _source_problem(job: Job, status: os.stat_result | OSError | None) -> PhotoE
 
 
 def _target_problem(
-    job: Job, inputs: set[tuple[int, int]], folders: dict[Path, PhotoError | None], keep_existing: bool
+    job: Job,
+    inputs: set[tuple[int, int]],
+    folders: dict[Path, PhotoError | None],
+    keep_existing: bool,
+    files: Files,
 ) -> PhotoError | None:
     target = job.target
     if target is None:
         return None
     try:
-        status = target.stat()
+        status = files.status(target)
     except OSError:  # most targets are not there yet
         parent = target.parent
         if parent not in folders:
-            folders[parent] = _folder_problem(parent)
+            folders[parent] = files.folder_problem(parent)
         problem = folders[parent]
         return problem and PhotoError(f"{target}: {problem.message}", hint=problem.hint)
     if (status.st_dev, status.st_ino) in inputs:
@@ -168,17 +175,4 @@ def _target_problem(
         return PhotoError(
             f"{target}: exists already", hint="Choose another -o, or allow it with --overwrite."
         )
-    return None
-
-
-def _folder_problem(folder: Path) -> PhotoError | None:
-    """What keeps a file from being made in a folder, which may have to be made first."""
-    while not os.path.lexists(folder) and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir():
-        return PhotoError(f"{folder} is a file, not a folder", hint="Choose another -o.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        read_only = os.access(folder, os.R_OK) and os.statvfs(folder).f_flag & os.ST_RDONLY
-        reason = "Read-only file system" if read_only else "Permission denied"
-        return PhotoError(f"nothing can be written in {folder}: {reason}", hint="Choose another -o.")
     return None

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from deblur_cli.errors import UsageError
+from deblur_cli.jobs._files import LOCAL, Files
 from deblur_cli.jobs._find import Search, expand, identity
 from deblur_cli.jobs._naming import STANDARD_STREAM, Naming, folded
 from deblur_cli.jobs._plan import Job, Plan, checked
@@ -30,6 +31,7 @@ def plan_batch(
     listed: Sequence[str] = (),
     results_in: Callable[[Path], Iterable[str]] = lambda folder: (),
     shard: Shard | None = None,
+    files: Files = LOCAL,
 ) -> Plan:
     """Folders, searched through, photos and globs -> jobs, in natural order; under an output folder the tree is kept.
 
@@ -40,20 +42,20 @@ def plan_batch(
     naming.check()
     if naming.output == STANDARD_STREAM:
         raise UsageError("a batch cannot go to standard output", hint="Give a folder: -o FOLDER")
-    output = None if naming.output is None else Path(naming.output)
+    output = None if naming.output is None else files.path_of(naming.output)
     if output is not None and output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file, but a batch writes into a folder")
-    named = [Path(match) for name in inputs for match in expand(name)]
+    named = [match for name in inputs for match in expand(name, files)]
     if output is not None and any(identity(output) == identity(path) for path in named):
         raise UsageError(f"{output}: the results would replace their inputs", hint="Choose another -o.")
-    search = Search(is_photo, results_in, skip=output)
+    search = Search(is_photo, results_in, output, files)
     found: dict[str, _Found] = {}
-    for photo in _find(named, [Path(name) for name in listed], search, naming, output):
+    for photo in _find(named, [files.path_of(name) for name in listed], search, naming, output):
         found.setdefault(os.path.abspath(photo.path), photo)
     jobs = _with_targets(list(found.values()), naming, output)
     if shard is not None:
         jobs = [job for job in jobs if shard.takes(_name_in_batch(job))]
-    plan = checked(jobs, search.passed_over, keep_existing=False)
+    plan = checked(jobs, search.passed_over, keep_existing=False, files=files)
     problems = [(Job(folder, None), error) for folder, error in search.problems]
     return Plan(plan.jobs, (*problems, *plan.refused), plan.passed_over)
 

@@ -109,7 +109,7 @@ def inspect_photo(source: Path | BinaryIO) -> PhotoInfo:
 def _recognised(source: Path | BinaryIO) -> tuple[str, bytes, str]:
     """The name for messages, the bytes, and the format. Of what is no photo, only the first bytes are read."""
     name = str(source) if isinstance(source, Path) else str(getattr(source, "name", "standard input"))
-    suffix = source.suffix if isinstance(source, Path) else ""
+    suffix = Path(name).suffix
     try:
         if isinstance(source, Path):
             with source.open("rb") as file:

@@ -41,7 +41,7 @@ def write_photo(
     strip_metadata: all but the colour profile, without which colours would change.
     overwrite: whether a path may be that of a file.
     """
-    name = str(target) if isinstance(target, Path) else "the output"
+    name = str(target) if isinstance(target, Path) else str(getattr(target, "name", "the output"))
     own = FORMATS[photo.encoding.format].becomes
     entry = FORMATS[format or (format_of_name(target) if isinstance(target, Path) else own)]
     height, width = photo.pixels.shape[:2]

@@ -1,24 +1,17 @@
-"""What is done, on disk: `.deblur-journal.jsonl`, to which a batch appends one line for each finished photo, and for each that crashed.
+"""The lines of a journal, and what they say of a target. Paths are relative to the journal's folder."""
 
-docs/batch.md describes the lines. The file is never rewritten: of two lines on one target the later one holds, and
-a last line that a crash cut short is cut off. Paths are relative to the journal's folder, so that the whole
-may be moved. The lock lies on the journal itself and goes with the process that holds it.
-"""
-
-import errno
 import json
 import os
-import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Protocol, Self
 
-from deblur_cli.errors import DeblurError, PhotoError
+from deblur_cli.errors import PhotoError
+from deblur_cli.journal._file import FileLog
 
-PREFIX = ".deblur-journal"
 SYNC_EVERY_S = 1.0
 """A power cut costs the lines of at most this long, and those photos are done again; kill -9 costs none."""
 
@@ -45,16 +38,28 @@ class Entry:
     made_with: Mapping[str, Any]
 
 
+class Log(Protocol):
+    """Lines that are only ever appended: files in a folder, or objects in a store. Only `append` and `sync` need `open`."""
+
+    name: str
+
+    def read(self) -> Iterator[tuple[bool, bytes]]: ...
+    def open(self) -> None: ...
+    def append(self, line: bytes) -> None: ...
+    def sync(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class Journal:
     """The journals of one folder: all are read, one is written. Use it as a context manager, which locks it.
 
-    share: the name of a share of a batch ("2-of-8"), which has a file of its own, so that machines that share
-    a folder never write to one file. Without entering it, it only reads.
+    share: the name of a share of a batch ("2-of-8"), which has a log of its own, so that machines that share
+    a folder never write to one. log: where the lines lie, if not on disk. Without entering it, it only reads.
     """
 
-    def __init__(self, folder: Path, share: str = "") -> None:
+    def __init__(self, folder: Path, share: str = "", log: Log | None = None) -> None:
         self.folder = folder
-        self._own = folder / f"{PREFIX}{'.' if share else ''}{share}.jsonl"
+        self._log = log or FileLog(folder, share)
         self._share = share
         self._entries: dict[str, Entry] = {}
         self._claims: set[str] = set()
@@ -62,34 +67,32 @@ class Journal:
         self._crashes: dict[str, Stamp] = {}
         self._last_made_with: Mapping[str, Any] = {}
         self._relative: dict[str, str] = {}
-        self._files: list[BinaryIO] = []
         self._mutex = threading.Lock()
         self._synced_s = 0.0
         self._unsynced = False
 
     def read(self) -> Self:
         """Read what the journals of the folder say."""
-        for path in sorted(self.folder.glob(f"{PREFIX}*.jsonl"), key=_written):
+        for ours, lines in self._log.read():
             before = set(self._claims)
-            for line in path.read_bytes().split(b"\n")[:-1]:
+            for line in lines.split(b"\n")[:-1]:
                 self._take(line)
-            if self._share and path != self._own:
+            if self._share and not ours:
                 self._claims_of_others |= self._claims - before
         return self
 
     def __enter__(self) -> Self:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._open_and_lock()
+            self._log.open()
             self.read()
         except OSError as error:
-            self._close()
+            self._log.close()
             raise PhotoError(
-                f"{self._own}: the journal cannot be written: {error.strerror}",
+                f"{self._log.name}: the journal cannot be written: {error.strerror}",
                 hint="Give another folder: -o FOLDER",
             ) from error
         except BaseException:
-            self._close()
+            self._log.close()
             raise
         return self
 
@@ -97,7 +100,7 @@ class Journal:
         try:
             self.sync()
         finally:
-            self._close()
+            self._log.close()
 
     def entry(self, target: Path) -> Entry | None:
         """What the journal says of a target."""
@@ -109,7 +112,7 @@ class Journal:
 
     def results(self) -> list[str]:
         """The absolute paths of all targets that the journal tells of."""
-        return [os.path.normpath(os.path.join(self.folder.absolute(), name)) for name in self._entries]
+        return [os.path.abspath(os.path.join(self.folder, name)) for name in self._entries]
 
     def unfinished(self) -> list[Path]:
         """The targets that a run was about to write, perhaps again, and that are not told to be finished since.
@@ -131,10 +134,18 @@ class Journal:
             self._append({"claims": new})
             self.sync()
 
-    def add(self, source: Path, stamp: Stamp, target: Path, made_with: Mapping[str, Any]) -> None:
-        """Say that a target is finished. It must be synced already."""
+    def add(
+        self,
+        source: Path,
+        stamp: Stamp,
+        target: Path,
+        made_with: Mapping[str, Any],
+        target_size: int | None = None,
+    ) -> None:
+        """Say that a target is finished. It must be synced already. target_size: in bytes, where it is known without a look."""
         name = self._name(target)
-        entry = Entry(self._name(source), *stamp, name, target.stat().st_size, made_with)
+        size = target.stat().st_size if target_size is None else target_size
+        entry = Entry(self._name(source), *stamp, name, size, made_with)
         self._append(asdict(entry))
 
     def crashed(self, source: Path, stamp: Stamp) -> bool:
@@ -154,14 +165,14 @@ class Journal:
     def _append(self, line: Mapping[str, Any]) -> None:
         encoded = json.dumps(line).encode() + b"\n"  # ASCII: a name in no valid encoding survives as \udcXX
         with self._mutex:
-            _write_all(self._files[0], encoded)  # unbuffered: from here on it survives this process
+            self._log.append(encoded)
             self._unsynced = True
             if time.monotonic() - self._synced_s >= SYNC_EVERY_S:
                 self._sync()
 
     def _sync(self) -> None:
         if self._unsynced:
-            os.fsync(self._files[0].fileno())
+            self._log.sync()
             self._synced_s = time.monotonic()
             self._unsynced = False
 
@@ -187,7 +198,9 @@ class Journal:
             pass
 
     def _name(self, path: Path) -> str:
-        """A path relative to the journal's folder, with slashes; absolute if it is on another drive."""
+        """A path relative to the journal's folder, with slashes; absolute if it is on another drive, or if only one of both is remote."""
+        if type(path) is not type(self.folder):
+            return str(path.absolute()).replace(os.sep, "/")
         parent = os.path.dirname(path)
         if parent not in self._relative:
             try:
@@ -196,80 +209,7 @@ class Journal:
                 self._relative[parent] = os.path.abspath(parent)
         return os.path.normpath(os.path.join(self._relative[parent], path.name)).replace(os.sep, "/")
 
-    def _open_and_lock(self) -> None:
-        """Lock our own file. A share also holds the whole batch's, together with other shares, which keeps that out."""
-        whole = self.folder / f"{PREFIX}.jsonl"
-        self._files.append(_open(self._own))
-        _lock(self._files[0], self.folder)
-        if self._share:
-            self._files.append(_open(whole))
-            _lock(self._files[1], self.folder, shared=True)
-        _cut_off_half_a_line(self._files[0])
 
-    def _close(self) -> None:
-        with self._mutex:
-            while self._files:
-                self._files.pop().close()
-
-
-def results_in(folder: Path) -> list[str]:
+def results_in(folder: Path, log: Log | None = None) -> list[str]:
     """The absolute paths of all results that a folder's journals tell of."""
-    return Journal(folder).read().results()
-
-
-class BusyError(DeblurError):
-    """Another batch is working in the same folder."""
-
-
-def _written(path: Path) -> tuple[int, str]:
-    """By what journals of one folder are ordered: that which was written last holds."""
-    return path.stat().st_mtime_ns, path.name
-
-
-def _open(path: Path) -> BinaryIO:
-    return open(path, "a+b", buffering=0)
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    """Append all of it or, if the disk is full, nothing."""
-    start = file.seek(0, os.SEEK_END)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
-    except OSError:
-        file.truncate(start)
-        raise
-
-
-def _cut_off_half_a_line(file: BinaryIO) -> None:
-    """What a crash left after the last whole line."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - (1 << 20)))
-    tail = file.read()
-    if tail and not tail.endswith(b"\n"):
-        file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
-    file.seek(0, os.SEEK_END)
-
-
-def _lock(file: BinaryIO, folder: Path, *, shared: bool = False) -> None:
-    """Lock a file until it is closed. BusyError if another process has it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(1 << 40)  # far beyond the end, since what is locked cannot be read there
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            raise BusyError(
-                f"{folder}: another deblur batch is writing here",
-                hint="Wait until it has ended, or share the work: --shard 1/2 and --shard 2/2.",
-            ) from error
-        if error.errno not in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS):
-            raise
-        # a file system without locks: go on without
+    return Journal(folder, log=log).read().results()

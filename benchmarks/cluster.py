@@ -1,0 +1,118 @@
+"""What Ray costs a photo, and what the first process needs: python benchmarks/cluster.py [PHOTOS] prints rows of Markdown.
+
+Photos of 8x8 pixels on disk that take 10 ms each (and in a second round no time), by an engine that changes nothing; one worker
+here, one in a cluster, then all that the cluster has room for.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image
+
+TESTS = Path(__file__).parents[1] / "tests"
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def make(folder: Path, count: int) -> None:
+    """`count` names of one file, a thousand in a folder."""
+    for number in range(count):
+        path = folder / str(number // 1000) / f"{number}.png"
+        if number % 1000 == 0:
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (8, 8), (number // 1000 % 256, 9, 9)).save(path)
+        else:
+            os.link(path.with_name(f"{number // 1000 * 1000}.png"), path)
+
+
+def run(
+    folder: Path, out: Path, count: int, pause_s: float, *options: str
+) -> tuple[float, float, float, float]:
+    """Seconds from the first photo to the last, processor seconds of the first process, its MiB after a tenth and at the end."""
+    command = [
+        sys.executable,
+        str(TESTS / "identity_batch.py"),
+        "batch",
+        str(folder),
+        "-o",
+        str(out),
+        "--json",
+        *options,
+    ]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started, settled, early = 0.0, 0, 0.0
+    environment = {**ENVIRONMENT, "DEBLUR_TEST_PAUSE_S": str(pause_s)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    ) as process:
+        for _ in process.stdout or ():
+            started = started or time.monotonic()
+            settled += 1
+            if settled == count // 10:
+                early = resident_mib(process.pid)
+            if settled == count:
+                ended, late = time.monotonic(), resident_mib(process.pid)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert process.returncode == 0
+    return ended - started, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, early, late
+
+
+def resident_mib(pid: int) -> float:
+    """The memory of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def main(count: int) -> None:
+    """Measure, and print."""
+    print(
+        "| photos | each takes | by | s | ms a photo | processor ms a photo, first process | MiB after a tenth | MiB at the end |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root, "in")
+        make(folder, count)
+        command = [sys.executable, str(TESTS / "ray_cluster.py"), "1", "1", "1"]
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=ENVIRONMENT,
+        ) as nodes:
+            assert nodes.stdin
+            assert nodes.stdout
+            address = nodes.stdout.readline().strip()
+            ray = ["--engine", "ray", "--address", address, "--threads", "1"]
+            for pause_s in (0.01, 0.0):
+                for by, options in (
+                    ("this process", []),
+                    ("Ray, 1 worker", [*ray, "--workers", "1"]),
+                    ("Ray, 3 workers", ray),
+                ):
+                    out = Path(root, f"{by} {pause_s}")
+                    took_s, processor_s, early, late = run(folder, out, count, pause_s, *options)
+                    row = [
+                        f"{count:,}",
+                        f"{pause_s * 1000:.0f} ms",
+                        by,
+                        f"{took_s:.1f}",
+                        f"{took_s / count * 1000:.2f}",
+                    ]
+                    row += [f"{processor_s / count * 1000:.2f}", f"{early:.0f}", f"{late:.0f}"]
+                    print("| " + " | ".join(row) + " |", flush=True)
+            nodes.stdin.close()
+            nodes.wait(60)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3000)

@@ -1,0 +1,250 @@
+"""A Ray cluster of three nodes on this machine, between two buckets. `make test` runs a few photos and cases; `make soak` 500, and all."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from identity_batch import KILLER
+from stores import (
+    Result,
+    Store,
+    assert_clean,
+    batch,
+    kill,
+    photos,
+    png,
+    results_of_local_run,
+    running_store,
+    start,
+    until,
+)  # fmt: skip
+
+FULL = os.environ.get("DEBLUR_SOAK") == "1"
+PHOTOS = 500 if FULL else 40
+soak = pytest.mark.skipif(not FULL, reason="make soak")
+
+
+class Nodes:
+    """The nodes of `ray_cluster.py`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin
+        assert process.stdout
+        self._in, self._out = process.stdin, process.stdout
+        self.address = self._out.readline().strip()
+        assert self.address
+
+    def ask(self, line: str) -> None:
+        self._in.write(line + "\n")
+        self._in.flush()
+        assert self._out.readline() == "done\n"
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    with running_store() as server:
+        yield server
+
+
+def cluster(store: Store, *cores: int) -> Iterator[Nodes]:
+    environment = {**os.environ, **store.environment, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(Path(__file__).with_name("ray_cluster.py")), *map(str, cores)]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as process:
+        yield Nodes(process)
+        assert process.stdin
+        process.stdin.close()
+        process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def nodes(store: Store) -> Iterator[Nodes]:
+    yield from cluster(store, 2, 2, 2)
+
+
+@pytest.fixture(scope="module")
+def originals() -> dict[str, bytes]:
+    return photos(PHOTOS)
+
+
+@pytest.fixture(scope="module")
+def expected(originals: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return results_of_local_run(originals, tmp_path_factory.mktemp("local"))
+
+
+class Buckets:
+    """A bucket of photos and an empty one, of a test of its own."""
+
+    def __init__(self, store: Store, nodes: Nodes, name: str, originals: dict[str, bytes]) -> None:
+        self.store, self.sharp = store, store.bucket(f"sharp-{name}")
+        photos = store.bucket(f"photos-{name}", originals)
+        self.arguments = [
+            f"s3://{photos}/in", "-o", f"s3://{self.sharp}/x", "--engine", "ray", "--address", nodes.address, "--threads", "2",
+        ]  # fmt: skip
+
+    def start(self, **environment: str) -> "subprocess.Popen[str]":
+        return start(*self.arguments, store=self.store, **environment)
+
+    def run(self, **environment: str) -> Result:
+        return batch(*self.arguments, store=self.store, **environment)
+
+    def results(self) -> dict[str, bytes]:
+        return {key.removeprefix("x/"): data for key, data in self.store.objects(self.sharp).items()}
+
+    def finished(self) -> list[str]:
+        """As the journal tells it."""
+        return [line["target"] for line in self.store.journal(self.sharp) if "target" in line]
+
+    def until_some_are_done(self, share: float) -> None:
+        until(lambda: len(self.finished()) > share * PHOTOS, "some results")
+
+
+def test_a_photo_that_kills_three_workers_is_named_and_left(store: Store, nodes: Nodes) -> None:
+    originals = {**{f"in/{number}.png": png(number) for number in range(8)}, "in/4.png": png(4, KILLER[:2])}
+    buckets = Buckets(store, nodes, "killer", originals)
+    first = buckets.run()
+    assert (first.code, first.counts()) == (1, (7, 0, 1, 0))
+    (failed,) = [told for told in first.photos if told["status"] == "failed"]
+    assert failed["error"].endswith("/in/4.png: 3 workers have died on it, one after the other")
+    assert sorted(buckets.results()) == sorted(f"{number}.png" for number in range(8) if number != 4)
+    again = buckets.run()
+    assert (again.code, again.counts()) == (1, (0, 7, 1, 0))
+    assert "is not tried again" in again.err
+
+
+def test_ctrl_c_stops_cleanly_and_a_second_run_goes_on(
+    store: Store, nodes: Nodes, originals: dict[str, bytes], expected: dict[str, bytes]
+) -> None:
+    buckets = Buckets(store, nodes, "stopped", originals)
+    process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
+    buckets.until_some_are_done(0.1)
+    process.send_signal(signal.SIGINT)
+    stopped = Result(process)
+    done, _, failed, not_done = stopped.counts()
+    assert (stopped.code, failed, done + not_done) == (130, 0, PHOTOS)
+    assert not_done > 0
+    results = buckets.results()
+    assert sorted(buckets.finished()) == sorted(results)  # whoever was writing has finished, and told of it
+    assert len(results) == done
+    again = buckets.run()
+    assert (again.code, again.counts()) == (0, (PHOTOS - done, done, 0, 0))
+    assert buckets.results() == expected
+    assert sorted(buckets.finished()) == sorted(expected)
+    assert_clean(store, buckets.sharp)
+
+
+def test_a_node_dies_and_its_photos_are_done_by_others(
+    store: Store, nodes: Nodes, originals: dict[str, bytes], expected: dict[str, bytes]
+) -> None:
+    buckets = Buckets(store, nodes, "node", originals)
+    process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
+    buckets.until_some_are_done(0.2)
+    nodes.ask("kill 2")
+    result = Result(process)
+    nodes.ask("add 2")
+    assert (result.code, result.counts()) == (0, (PHOTOS, 0, 0, 0))
+    assert [told["status"] for told in result.photos] == ["done"] * PHOTOS
+    assert buckets.results() == expected
+    assert sorted(buckets.finished()) == sorted(expected)
+    assert_clean(store, buckets.sharp)
+
+
+@soak
+def test_the_first_process_is_killed_and_a_second_run_goes_on(
+    store: Store, nodes: Nodes, originals: dict[str, bytes], expected: dict[str, bytes]
+) -> None:
+    buckets = Buckets(store, nodes, "driver", originals)
+    process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
+    buckets.until_some_are_done(0.3)
+    kill(process)
+    again = buckets.run()
+    done, skipped, failed, not_done = again.counts()
+    assert (again.code, done + skipped, failed, not_done) == (0, PHOTOS, 0, 0)
+    assert skipped > 0.3 * PHOTOS
+    assert buckets.results() == expected
+    assert sorted(buckets.finished()) == sorted(expected)
+    assert_clean(store, buckets.sharp)
+
+
+@soak
+def test_a_store_that_is_busy_and_cuts_connections(
+    store: Store, nodes: Nodes, originals: dict[str, bytes], expected: dict[str, bytes]
+) -> None:
+    buckets = Buckets(store, nodes, "busy", originals)
+    store.faults(busy=0.1, cut=0.05)
+    result = buckets.run()
+    store.faults()
+    assert (result.code, result.counts()) == (0, (PHOTOS, 0, 0, 0))
+    assert buckets.results() == expected
+    assert_clean(store, buckets.sharp)
+
+
+@soak
+def test_an_object_that_vanishes_fails_alone(store: Store, nodes: Nodes, originals: dict[str, bytes]) -> None:
+    buckets = Buckets(store, nodes, "vanishing", originals)
+    process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
+    buckets.until_some_are_done(0.1)
+    last = max(key for key in originals if key.startswith("in/day 2/"))
+    store.ask("DELETE", f"photos-vanishing/{last.replace(' ', '%20')}")
+    result = Result(process)
+    assert (result.code, result.counts()) == (1, (PHOTOS - 1, 0, 1, 0))
+    assert "cannot be read: no such file" in result.err
+
+
+@soak
+@pytest.mark.parametrize("fault", ["denied", "quota"])
+def test_no_permission_and_a_full_quota_stop_the_run(
+    fault: str, store: Store, nodes: Nodes, originals: dict[str, bytes], expected: dict[str, bytes]
+) -> None:
+    buckets = Buckets(store, nodes, fault, originals)
+    store.faults(
+        **({"denied": [buckets.sharp]} if fault == "denied" else {"quota": {buckets.sharp: 100_000}})
+    )
+    stopped = buckets.run()
+    store.faults()
+    assert stopped.code == 1
+    assert ("access is denied" if fault == "denied" else "the disk is full") in stopped.err
+    assert not [told for told in stopped.photos if told["status"] == "failed"]
+    assert buckets.run().code == 0
+    assert buckets.results() == expected
+    assert_clean(store, buckets.sharp)
+
+
+@soak
+def test_a_cluster_that_grows_is_used(store: Store) -> None:
+    growing = cluster(store, 0)
+    nodes = next(growing)
+    buckets = Buckets(store, nodes, "growing", photos(6))
+    process = buckets.start()
+    assert process.stderr
+    assert "no node has room for a worker yet: it takes 2 cores" in process.stderr.readline()
+    assert process.poll() is None
+    nodes.ask("add 2")
+    result = Result(process)
+    assert (result.code, result.counts()) == (0, (6, 0, 0, 0))
+    next(growing, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--address", "auto"], "--address is that of a Ray cluster"),
+        (["--engine", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers there"),
+    ],
+)
+def test_without_a_cluster_it_says_what_to_do(options: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(1))
+    result = batch(tmp_path, *options)
+    assert (result.code, result.photos) == (2, [])
+    assert message in result.err
