@@ -15,6 +15,10 @@ from pathlib import Path
 from PIL import Image
 
 TESTS = Path(__file__).parents[1] / "tests"
+sys.path.insert(0, str(TESTS))
+
+from nodes import running_nodes  # noqa: E402  beside the tests
+
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
@@ -80,19 +84,8 @@ def main(count: int) -> None:
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root, "in")
         make(folder, count)
-        command = [sys.executable, str(TESTS / "ray_cluster.py"), "1", "1", "1"]
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=ENVIRONMENT,
-        ) as nodes:
-            assert nodes.stdin
-            assert nodes.stdout
-            address = nodes.stdout.readline().strip()
-            ray = ["--engine", "ray", "--address", address, "--threads", "1"]
+        with running_nodes({}, 1, 1, 1) as nodes:
+            ray = ["--engine", "ray", "--address", nodes.address, "--threads", "1"]
             for pause_s in (0.01, 0.0):
                 for by, options in (
                     ("this process", []),
@@ -110,8 +103,6 @@ def main(count: int) -> None:
                     ]
                     row += [f"{processor_s / count * 1000:.2f}", f"{early:.0f}", f"{late:.0f}"]
                     print("| " + " | ".join(row) + " |", flush=True)
-            nodes.stdin.close()
-            nodes.wait(60)
 
 
 if __name__ == "__main__":

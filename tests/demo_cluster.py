@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from nodes import running_nodes
 from stores import Store, running_store, until
 
 HERE = Path(__file__).parent
@@ -46,18 +47,7 @@ def main() -> None:
         store.bucket("sharp")
         say(f"A store holds {len(photos)} photos in s3://photos. Three nodes of two cores each start ...")
         environment = {**os.environ, **store.environment, "RAY_USAGE_STATS_ENABLED": "0"}
-        command = [sys.executable, str(HERE / "ray_cluster.py"), "2", "2", "2"]
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        ) as nodes:
-            assert nodes.stdin
-            assert nodes.stdout
-            address = nodes.stdout.readline().strip()
+        with running_nodes(environment, 2, 2, 2) as nodes:
             deblur = [
                 sys.executable,
                 "-m",
@@ -69,20 +59,17 @@ def main() -> None:
                 "--engine",
                 "ray",
             ]
-            deblur += ["--address", address, "--threads", "2", "--shake", "off", "--tile", "256"]
-            say(f"The cluster answers at {address}. deblur {' '.join(deblur[3:])}")
+            deblur += ["--address", nodes.address, "--threads", "2", "--shake", "off", "--tile", "256"]
+            say(f"The cluster answers at {nodes.address}. deblur {' '.join(deblur[3:])}")
             with subprocess.Popen(deblur, env=environment) as run:
                 until(lambda: len(results(store)) >= len(photos) // 4 or run.poll() is not None, "results")
                 say("One of three nodes loses its power.")
-                nodes.stdin.write("kill 2\n")
-                nodes.stdin.flush()
+                nodes.ask("kill 2")
             say(f"{len(results(store))} of {len(photos)} photos are in s3://sharp. The same command again:")
             again = subprocess.run(
                 [*deblur, "--quiet", "--json"], env=environment, stdout=subprocess.PIPE, check=False
             )
             print(again.stdout.decode().splitlines()[-1])
-            nodes.stdin.close()
-            nodes.wait(60)
         assert set(results(store)) == set(photos)
         assert (run.returncode, again.returncode) == (0, 0)
 

@@ -3,13 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from identity_batch import KILLER
+from nodes import Nodes, running_nodes
 from stores import (
     Result,
     Store,
@@ -29,48 +29,16 @@ PHOTOS = 500 if FULL else 40
 soak = pytest.mark.skipif(not FULL, reason="make soak")
 
 
-class Nodes:
-    """The nodes of `ray_cluster.py`."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdin
-        assert process.stdout
-        self._in, self._out = process.stdin, process.stdout
-        self.address = self._out.readline().strip()
-        assert self.address
-
-    def ask(self, line: str) -> None:
-        self._in.write(line + "\n")
-        self._in.flush()
-        assert self._out.readline() == "done\n"
-
-
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
     with running_store() as server:
         yield server
 
 
-def cluster(store: Store, *cores: int) -> Iterator[Nodes]:
-    environment = {**os.environ, **store.environment, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, str(Path(__file__).with_name("ray_cluster.py")), *map(str, cores)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment,
-    ) as process:
-        yield Nodes(process)
-        assert process.stdin
-        process.stdin.close()
-        process.wait(60)
-
-
 @pytest.fixture(scope="module")
 def nodes(store: Store) -> Iterator[Nodes]:
-    yield from cluster(store, 2, 2, 2)
+    with running_nodes(store.environment, 2, 2, 2) as three:
+        yield three
 
 
 @pytest.fixture(scope="module")
@@ -223,17 +191,15 @@ def test_no_permission_and_a_full_quota_stop_the_run(
 
 @soak
 def test_a_cluster_that_grows_is_used(store: Store) -> None:
-    growing = cluster(store, 0)
-    nodes = next(growing)
-    buckets = Buckets(store, nodes, "growing", photos(6))
-    process = buckets.start()
-    assert process.stderr
-    assert "no node has room for a worker yet: it takes 2 cores" in process.stderr.readline()
-    assert process.poll() is None
-    nodes.ask("add 2")
-    result = Result(process)
-    assert (result.code, result.counts()) == (0, (6, 0, 0, 0))
-    next(growing, None)
+    with running_nodes(store.environment, 0) as nodes:
+        buckets = Buckets(store, nodes, "growing", photos(6))
+        process = buckets.start()
+        assert process.stderr
+        assert "no node has room for a worker yet: it takes 2 cores" in process.stderr.readline()
+        assert process.poll() is None
+        nodes.ask("add 2")
+        result = Result(process)
+        assert (result.code, result.counts()) == (0, (6, 0, 0, 0))
 
 
 @pytest.mark.parametrize(
