@@ -17,7 +17,8 @@ from training.shake.learner import Learner
 from training.shake.read_cases import read_cases
 
 KEPT_OUT_OF = 6
-CROP = 192
+CROPS = {256: 0.4, 192: 0.3, 128: 0.2, 96: 0.1}
+"""Pixels a side, and how often."""
 MORE_GOOD = 0.25
 LEAST_DB, MOST_DB = -3.0, 6.0
 """How bad is bad, and how good is good: further out nothing depends on it."""
@@ -53,10 +54,11 @@ def main() -> None:
     torch.manual_seed(args.seed)
     files = sorted(args.cases.glob("*.safetensors"))
     shown, errors = read([path for i, path in enumerate(files) if i % KEPT_OUT_OF])
+    good = (gains_of(errors.mean((2, 3))) > 0).nonzero()[:, 0].tolist()
     network = Judge()
     learner = Learner(network, args.out, minutes=args.minutes, rate=args.rate, weights=args.weights)
     while learner.share < 1:
-        pictures, figures = crops(shown, errors, args.batch, Dice(7, args.seed, learner.steps))
+        pictures, figures = crops(shown, errors, good, args.batch, Dice(7, args.seed, learner.steps))
         with learner.quickly():
             gains = network(pictures).float()
         loss = losses(gains, pictures, figures)
@@ -68,15 +70,15 @@ def main() -> None:
 
 def read(files: list[Path]) -> tuple[Tensor, Tensor]:
     """(n, 3, h, w) uint8 as of `compared`, and (n, 3, h / 16, w / 16) errors before, of the network alone and after."""
-    cases = read_cases(files)
-    errors = []
-    for i in range(len(cases)):
-        sources, truth = cases.at(i)
-        photos, truths = ((each.float() / 255).split(3) for each in (sources[:9], truth))
-        errors.append(
-            torch.stack([errors_of(photo, truths[k]) for photo, k in zip(photos, (0, 0, 1), strict=True)])
-        )
-    return torch.stack([cases.shown(i) for i in range(len(cases))]), torch.stack(errors)
+    shown, errors = [], []
+    for cases in (read_cases([path]) for path in files):
+        for i in range(len(cases)):
+            sources, truth = cases.at(i)
+            photos, truths = ((each.float() / 255).split(3) for each in (sources[:9], truth))
+            whose = zip(photos, (0, 0, 1), strict=True)
+            errors.append(torch.stack([errors_of(photo, truths[k]) for photo, k in whose]))
+            shown.append(cases.shown(i))
+    return torch.stack(shown), torch.stack(errors)
 
 
 def errors_of(photo: Tensor, sharp: Tensor) -> Tensor:
@@ -84,18 +86,18 @@ def errors_of(photo: Tensor, sharp: Tensor) -> Tensor:
     return F.avg_pool2d((photo - sharp).square().mean(0, keepdim=True), CELL)[0]
 
 
-def crops(shown: Tensor, errors: Tensor, count: int, dice: Dice) -> tuple[Tensor, Tensor]:
-    """Random ones, turned and mirrored at random, MORE_GOOD of them from those that gained."""
-    last = (shown.shape[-1] - CROP) // CELL
-    good = (gains_of(errors.mean((2, 3))) > 0).nonzero()[:, 0].tolist()
+def crops(shown: Tensor, errors: Tensor, good: list[int], count: int, dice: Dice) -> tuple[Tensor, Tensor]:
+    """As many pixels as `count` of 192 a side: random ones, turned and mirrored at random, MORE_GOOD of them from the `good`."""
+    side = dice.pick(CROPS)
+    last = (shown.shape[-1] - side) // CELL
     pictures: list[Tensor] = []
     figures: list[Tensor] = []
-    for _ in range(count):
+    for _ in range(count * 192**2 // side**2):
         i, turn = dice.integer(0, len(shown) - 1), dice.integer(0, 7)
         if dice.chance(MORE_GOOD):
             i = good[dice.integer(0, len(good) - 1)]
         top, left = dice.integer(0, last), dice.integer(0, last)
-        cells = (slice(top, top + CROP // CELL), slice(left, left + CROP // CELL))
+        cells = (slice(top, top + side // CELL), slice(left, left + side // CELL))
         pixels = tuple(slice(part.start * CELL, part.stop * CELL) for part in cells)
         for tensor, area, chosen in ((shown, pixels, pictures), (errors, cells, figures)):
             part = tensor[i][:, *area].rot90(turn % 4, (-2, -1))

