@@ -45,6 +45,7 @@ LAYERS: dict[str, set[str] | str] = {
         "report",
         "errors",
     },
+    "watch": {"batch", "isolated", "jobs", "journal", "photo", "errors"},
     "api": EVERYTHING,
     "cli": EVERYTHING,
     "__init__": EVERYTHING,
@@ -66,6 +67,7 @@ ONLY_USER = {
     "uvicorn": {"web"},
     "fsspec": {"storage"},
     "ray": {"cluster"},
+    "watchdog": {"watch"},
 }
 
 
