@@ -45,6 +45,7 @@ LAYERS: dict[str, set[str] | str] = {
         "report",
         "errors",
     },
+    "video": {"photo", "errors"},
     "watch": {"batch", "isolated", "jobs", "journal", "photo", "errors"},
     "api": EVERYTHING,
     "cli": EVERYTHING,
@@ -67,6 +68,7 @@ ONLY_USER = {
     "uvicorn": {"web"},
     "fsspec": {"storage"},
     "ray": {"cluster"},
+    "av": {"video"},
     "watchdog": {"watch"},
 }
 
