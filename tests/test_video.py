@@ -191,8 +191,6 @@ def _chapter(start: int, end: int, title: str) -> dict[str, Any]:
 
 
 def test_everything_else_is_kept_in_matroska(video: Video) -> None:
-    cover = Path("cover.png")
-    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(cover)
     with av.open("a.mkv", "w") as out:
         picture = add_video(out, tags=(1, 1, 1, 1), time_base=Fraction(1, 1000))
         sound = add_sound(out, "libopus")
@@ -224,7 +222,35 @@ def test_everything_else_is_kept_in_matroska(video: Video) -> None:
         assert new.streams[3].data == b"a font"  # type: ignore[union-attr]
 
 
-def test_a_second_video_stream_and_a_cover_are_copied(video: Video, engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("name", "notes"), [("b.mp4", []), ("b.mkv", []), ("b.ts", ["its cover cannot be kept in mpegts"])]
+)
+@pytest.mark.parametrize("source", ["a.mp4", "a.mkv"])
+def test_a_cover_stays_one(source: str, name: str, notes: list[str], video: Video) -> None:
+    Image.new("RGB", (16, 16), "red").save("cover.jpg")
+    data = Path("cover.jpg").read_bytes()
+    with av.open(source, "w") as out:
+        picture = add_video(out, time_base=Fraction(1, 1000))
+        if source == "a.mkv":
+            out.add_attachment("cover.jpg", "image/jpeg", data)
+        else:
+            cover: Any = out.add_mux_stream("mjpeg", width=16, height=16)
+            cover.disposition = av.stream.Disposition.attached_pic
+            packet = av.Packet(data)
+            packet.stream, packet.pts, packet.dts = cover, 0, 0
+            out.start_encoding()
+            out.mux(packet)
+        write_frames(out, picture, [0, 40, 80])
+    outcome = video(source, "-o", name)
+    assert outcome.code == 0, outcome.err
+    assert [note for note in outcome.told["notes"] if "cover" in note] == notes
+    if not notes:
+        with av.open(name) as new:
+            assert [int(stream.disposition) & 0x400 for stream in new.streams.video] == [0, 0x400]
+        assert packets_of(name, 1)[0][3] == data
+
+
+def test_a_second_video_stream_is_copied(video: Video, engine: Engine) -> None:
     with av.open("a.mkv", "w") as out:
         first, second = add_video(out), add_video(out, "mpeg4", size=(32, 48))
         for number in range(5):

@@ -98,12 +98,17 @@ def packets_of(container: Any, *streams: Any) -> Iterator[Any]:  # noqa: ANN401
 
 def video_stream(container: Any, path: Path) -> Any:  # noqa: ANN401
     """The first stream of moving pictures; covers are none. PhotoError if there is none."""
-    moving = [stream for stream in container.streams.video if not stream.disposition & 0x400]
+    moving = [stream for stream in container.streams.video if not is_cover(stream)]
     if moving:
         return moving[0]
     if container.streams.audio:
         raise PhotoError(f"{path}: holds sound, but no video")
     raise PhotoError(f"{path}: holds no video")
+
+
+def is_cover(stream: Any) -> bool:  # noqa: ANN401
+    """Whether a stream is a single picture that stands for the clip."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 class Frames:

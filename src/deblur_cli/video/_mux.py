@@ -15,7 +15,17 @@ import av
 
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import whole_file
-from deblur_cli.video._clip import UNTOLD, Clip, Tags, matrix_of, opened, packets_of, tags_of, video_stream
+from deblur_cli.video._clip import (
+    UNTOLD,
+    Clip,
+    Tags,
+    is_cover,
+    matrix_of,
+    opened,
+    packets_of,
+    tags_of,
+    video_stream,
+)
 from deblur_cli.video._encoder import Encoder
 from deblur_cli.video._formats import QUICKTIME
 from deblur_cli.video._planes import FULL_RANGE
@@ -35,8 +45,10 @@ STREAMS_OWN = (
 )
 QUICKTIME_KEY = "com."
 """How names of metadata begin that phones write into MP4 and MOV."""
-MILLISECONDS = ("matroska", "webm")
-"""Containers that count in them."""
+MATROSKA = ("matroska", "webm")
+"""Containers that count in milliseconds, and whose covers are attached files."""
+COVER_FILE = {"filename": "cover.jpg", "mimetype": "image/jpeg"}
+"""What such a file is called where the clip does not say."""
 CHAPTER_TRACK = ("bin_data", "SubtitleHandler")
 """What MP4's track of chapters looks like, which its muxer makes itself."""
 
@@ -76,6 +88,8 @@ def _losses(clip: Clip, source: Any, muxer: str, path: Path) -> Iterator[str]:  
             yield f"how it is to be turned cannot be kept in {muxer}"
         if not _same_colours(clip.tags, tags_of(stream.codec_context)):
             yield f"its colour tags cannot be kept in {muxer}"
+        if sum(map(is_cover, written.streams)) != sum(map(is_cover, source.streams)):
+            yield f"its cover cannot be kept in {muxer}"
         if len(written.chapters()) != len(source.chapters()):
             yield f"its chapters cannot be kept in {muxer}"
         kept = {name.lower() for name in written.metadata}
@@ -91,7 +105,7 @@ def _same_colours(old: Tags, new: Tags) -> bool:
 
 def _rounding(clip: Clip, encoder: Encoder) -> list[str]:
     """What is lost where a container counts coarser than the clip."""
-    if encoder.muxer in MILLISECONDS and any(time * clip.time_base * 1000 % 1 for time in clip.times):
+    if encoder.muxer in MATROSKA and any(time * clip.time_base * 1000 % 1 for time in clip.times):
         return [f"the times of its frames are rounded to milliseconds, as {encoder.muxer} counts"]
     return []
 
@@ -146,6 +160,9 @@ class _Tracks:
     def _add(self, like: Any) -> Any:  # noqa: ANN401
         if like.type == "attachment":
             return self.container.add_attachment(like.name or "", like.mimetype or "", like.data)
+        if is_cover(like) and self._encoder.muxer in MATROSKA:
+            name, kind = (like.metadata.get(key, default) for key, default in COVER_FILE.items())
+            return self.container.add_attachment(name, kind, _cover_of(self._clip.path, like.index))
         return _dressed(self.container.add_stream_from_template(like, opaque=True), like)
 
     def _has_quicktime_keys(self) -> bool:
@@ -179,6 +196,12 @@ def _codec_in_words(stream: Any) -> str:  # noqa: ANN401
     return f", {stream.codec_context.name}" if stream.codec_context else ""
 
 
+def _cover_of(path: Path, index: int) -> bytes:
+    """The file that a cover is."""
+    with opened(path) as source:
+        return next(bytes(packet) for packet in packets_of(source, source.streams[index]) if packet.size)
+
+
 def _when(packet: Any) -> float:  # noqa: ANN401
     """When a packet is wanted by who plays the file."""
     time = packet.dts if packet.dts is not None else packet.pts
@@ -191,6 +214,8 @@ def _copied(source: Any, tracks: _Tracks) -> Iterator[Any]:  # noqa: ANN401
     if not streams:
         return
     for packet in packets_of(source, *streams):
+        if packet.pts is None and packet.dts is None and is_cover(packet.stream):
+            packet.pts = packet.dts = 0
         if packet.size and (packet.pts is not None or packet.dts is not None):
             packet.stream = tracks.others[packet.stream_index]
             yield packet
