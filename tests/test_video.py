@@ -97,6 +97,8 @@ Video = Callable[..., Outcome]
         ("a.mov", "libx264", "yuv422p10le", 3),
         ("a.mp4", "libx265", "gray", 3),
         ("a.ts", "libx264", "yuv420p", 3),
+        ("a.ts", "mpeg2video", "yuv420p", 3),
+        ("a.mp4", "mpeg4", "yuv420p", 3),
         ("a.mp4", "libx265", "yuv420p10le", 3),
         ("a.webm", "libvpx-vp9", "yuv420p", 3),
         ("a.webm", "libvpx", "yuv420p", 3),

@@ -3,6 +3,7 @@
 import io
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -62,7 +63,10 @@ OTHERWISE = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1")
 
 @dataclass(frozen=True)
 class Encoder:
-    """name: PyAV's. codec: what it makes. pixels: the format of the frames that it is given. muxer: of the container."""
+    """name: PyAV's. codec: what it makes. pixels: the format of the frames that it is given. muxer: of the container.
+
+    It is told the number of each frame for its time: many encoders know no clock as fine as a container's, and none of variable times.
+    """
 
     name: str
     codec: str
@@ -72,7 +76,8 @@ class Encoder:
     def configure(self, context: Any, clip: Clip) -> None:  # noqa: ANN401
         """Make a codec context, which may be a stream's, one for this clip: always the same one."""
         context.width, context.height, context.pix_fmt = clip.width, clip.height, self.pixels
-        context.time_base, context.framerate = clip.time_base, clip.rate
+        rate = _whole_clock(clip.rate)
+        context.time_base, context.framerate = 1 / rate, rate
         context.color_primaries, context.color_trc, context.colorspace, context.color_range = clip.tags
         if clip.pixel_aspect:
             context.sample_aspect_ratio = clip.pixel_aspect
@@ -96,6 +101,12 @@ class Encoder:
         return context
 
 
+def _whole_clock(rate: Fraction) -> Fraction:
+    """A rate that every encoder can count in: of at most 16 bits above and below the line."""
+    near = rate.limit_denominator(1001)
+    return near if 0 < near.numerator < 1 << 16 else Fraction(max(1, round(rate)))
+
+
 def choose_encoder(clip: Clip, muxer: str) -> Encoder:
     """The encoder for a clip in a container. PhotoError if there is none that keeps its pixels as they are."""
     os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 talks on standard error
@@ -112,11 +123,22 @@ def choose_encoder(clip: Clip, muxer: str) -> Encoder:
             continue
         formats = [entry.name for entry in codec.video_formats or ()]
         if codec.canonical_name in held and (pixels := _pixels(clip.layout, formats)):
-            return Encoder(name, codec.canonical_name, pixels, muxer)
+            encoder = Encoder(name, codec.canonical_name, pixels, muxer)
+            if _opens(encoder, clip):
+                return encoder
     raise PhotoError(
         f"{clip.path}: no encoder here writes its pixels ({clip.layout.name}) into this kind of file ({muxer})",
         hint=f"Give it another name: -o NAME{ANYTHING}",
     )
+
+
+def _opens(encoder: Encoder, clip: Clip) -> bool:
+    """Whether it takes frames of this size and rate."""
+    try:
+        encoder.start(clip)
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
 def _pixels(layout: Layout, formats: list[str]) -> str | None:

@@ -204,24 +204,20 @@ class _Segment:
         frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range = clip.tags
         if self._work.encoder.pixels != clip.layout.planar:
             frame = frame.reformat(format=self._work.encoder.pixels)
-        frame.pts, frame.time_base = clip.times[number], clip.time_base
-        frame.duration = clip.duration_of(number)
+        frame.pts, frame.time_base, frame.duration = number, self._encoder.time_base, 1
         self._packets += self._encoder.encode(frame)
 
     def finish(self) -> Segment:
         """All that the encoder has made of it."""
         self._packets += self._encoder.encode(None)
-        durations = {
-            self._clip.times[n]: self._clip.duration_of(n)
-            for n in range(self._start, self._start + self.count)
-        }
-        if sorted(packet.pts for packet in self._packets) != sorted(durations):
-            raise PhotoError(
-                f"{self._clip.path}: the encoder {self._work.encoder.name} has lost frames, or their times"
-            )
+        numbers = [packet.pts for packet in self._packets]
+        if sorted(numbers) != list(range(self._start, self._start + self.count)):
+            raise PhotoError(f"{self._clip.path}: the encoder {self._work.encoder.name} has lost frames")
         encoded = [
-            EncodedFrame(packet.pts, durations[packet.pts], packet.is_keyframe, bytes(packet))
-            for packet in self._packets
+            EncodedFrame(
+                self._clip.times[number], self._clip.duration_of(number), packet.is_keyframe, bytes(packet)
+            )
+            for number, packet in zip(numbers, self._packets, strict=True)
         ]
         told = {"flicker": asdict(self._flicker), "changes": self._changes}
         return Segment(tuple(encoded), told)
