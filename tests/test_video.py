@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -604,6 +605,11 @@ def sound_alone(path: str) -> None:
         write_sound(out, add_sound(out))
 
 
+def of_two_clips(path: str) -> None:
+    data = make_clip("one.ts", 30, "mpeg2video").read_bytes()
+    Path(path).write_bytes(data + data)
+
+
 def of_two_sizes(path: str) -> None:
     make_clip("one.ts", 4, "mpeg2video")
     make_clip("two.ts", 4, "mpeg2video", size=(64, 96))
@@ -625,6 +631,7 @@ def cut_short(path: str) -> None:
         ("a.mp4", cut_short, "a.mp4: is no clip, or a damaged one"),
         ("a.mp4", sound_alone, "a.mp4: holds sound, but no video"),
         ("a.png", lambda path: Image.new("RGB", (20, 20)).save(path), "a.png: is a picture, no clip"),
+        ("a.ts", of_two_clips, "a.ts: the times of its frames jump back after"),
         ("a.ts", of_two_sizes, "a.ts: its pictures change from 64x48 yuv420p to 96x64 yuv420p at frame 4"),
         (
             "a.mp4",
@@ -706,6 +713,44 @@ def test_a_damaged_clip_comes_back_without_what_cannot_be_decoded(video: Video) 
     assert outcome.code == 0, outcome.err
     assert 10 < len(decoded("c.mkv")) < 40
     assert times_of("c.mkv") == sorted(times_of("c.mkv"))
+
+
+def test_packets_that_make_no_sense_are_left_out_and_told(video: Video) -> None:
+    for name, start in ("one.ts", 0), ("two.ts", 25):
+        with av.open(name, "w") as out:
+            picture, sound = add_video(out, "mpeg2video"), add_sound(out)
+            write_frames(out, picture, range(start, start + 25))
+            write_sound(out, sound, 40)
+    Path("a.ts").write_bytes(Path("one.ts").read_bytes() + Path("two.ts").read_bytes())
+    outcome = video("a.ts", "-o", "b.mkv")
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"\d+ packets of its stream 1 make no sense", outcome.err)
+    assert len(decoded("b.mkv")) == len(decoded("a.ts"))
+
+
+def test_a_list_of_clips_asks_no_network(video: Video) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        Path("a.m3u8").write_text(
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n"
+        )
+        assert video("a.m3u8").code == 1
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_a_timecode_stays(video: Video) -> None:
+    with av.open("a.mov", "w") as out:
+        picture = add_video(out, "prores_ks", "yuv422p10le")
+        picture.metadata["timecode"] = "01:02:03:04"
+        write_frames(out, picture, range(3))
+    outcome = video("a.mov")
+    assert outcome.code == 0, outcome.err
+    with av.open("a.mov") as old, av.open("a_sharp.mov") as new:
+        assert new.streams.video[0].metadata["timecode"] == "01:02:03:04"
+        assert [stream.type for stream in new.streams] == [stream.type for stream in old.streams]
+    assert outcome.told["notes"] == []
 
 
 def test_without_pyav_it_says_how_to_install_it(

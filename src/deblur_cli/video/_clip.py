@@ -17,13 +17,13 @@ from deblur_cli.video._planes import Colours, Layout
 Tags = tuple[int, int, int, int]
 """Primaries, transfer, matrix (as H.273 numbers them) and range (1 limited, 2 full, 0 untold)."""
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
-LOCAL_ONLY = {"protocol_whitelist": "file"}
-"""A clip that is a list of others must not make us ask a network for them."""
 PICTURES = ("_pipe", "image2")
 """How the names of FFmpeg's formats of single pictures end."""
 SPECIAL_SIDE_DATA = {"DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+"}
 UNTOLD = (0, 2)
 """Numbers of primaries, transfers and matrices that tell nothing."""
+MOST_BACK_S = 0.5
+"""A frame that is to be shown before the last one by no more than this is shown just after it."""
 CAPTIONS = "captions inside the pictures (CEA-608 and 708) are not kept"
 
 
@@ -67,7 +67,7 @@ class Clip:
 def opened(path: Path) -> Iterator[Any]:
     """The clip, to read from. PhotoError if it is none."""
     try:
-        container = av.open(str(path), options=LOCAL_ONLY)
+        container = av.open(str(path))
     except FileNotFoundError as error:
         raise PhotoError(f"{path}: no such file") from error
     except av.error.InvalidDataError as error:
@@ -125,6 +125,11 @@ class Frames:
         for frame in self._decoded():
             told = frame.pts if frame.pts is not None else frame.dts
             time = told if told is not None else (0 if last is None else last + step)
+            if last is not None and (last - time) * self._stream.time_base > MOST_BACK_S:
+                raise PhotoError(
+                    f"{self._container.name}: the times of its frames jump back after {float(last * self._stream.time_base):.1f} s",
+                    hint="It may be two clips in one file: cut it there, or save it anew: ffmpeg -i CLIP -c copy NEW.mkv",
+                )
             last = time if last is None else max(time, last + 1)
             yield last, frame
 

@@ -7,6 +7,7 @@ import errno
 import heapq
 import os
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ MATROSKA = ("matroska", "webm")
 """Containers that count in milliseconds, and whose covers are attached files."""
 COVER_FILE = {"filename": "cover.jpg", "mimetype": "image/jpeg"}
 """What such a file is called where the clip does not say."""
-CHAPTER_TRACK = ("bin_data", "SubtitleHandler")
-"""What MP4's track of chapters looks like, which its muxer makes itself."""
+MUXERS_OWN = (("bin_data", "SubtitleHandler"), (None, "TimeCodeHandler"))
+"""What MP4's tracks of chapters and of time codes look like, which its muxer makes itself."""
 
 
 def write_clip(
@@ -73,9 +74,10 @@ def _write(clip: Clip, segments: Segments, encoder: Encoder, path: Path) -> tupl
         tracks, notes = _Tracks(clip, encoder, source, path), _rounding(clip, encoder)
         while (problem := tracks.open()) is not None:
             notes.append(problem)
-        with tracks.container as container:
+        with tracks.container:
             for packet in heapq.merge(_encoded(clip, segments, tracks), _copied(source, tracks), key=_when):
-                container.mux(packet)
+                tracks.mux(packet)
+        notes += tracks.refused()
         notes += _losses(clip, source, encoder.muxer, path)
     return tuple(notes)
 
@@ -116,6 +118,7 @@ class _Tracks:
     def __init__(self, clip: Clip, encoder: Encoder, source: Any, path: Path) -> None:  # noqa: ANN401
         self._clip, self._encoder, self._source, self._path = clip, encoder, source, path
         self._left_out = set[int]()
+        self._refused = Counter[int]()
         self.container: Any = None
         self.video: Any = None
         self.others: dict[int, Any] = {}
@@ -129,7 +132,7 @@ class _Tracks:
         for stream in self._source.streams:
             if stream.index == self._clip.index:
                 self.video = self._add_video(stream)
-            elif stream.index not in self._left_out and not _is_chapter_track(stream):
+            elif stream.index not in self._left_out and not _is_muxers_own(stream):
                 try:
                     self.others[stream.index] = self._add(stream)
                 except (ValueError, av.error.FFmpegError):
@@ -144,6 +147,23 @@ class _Tracks:
                 raise
             return self._leave_out(max(doubtful, key=_doubt))
         return None
+
+    def mux(self, packet: Any) -> None:  # noqa: ANN401
+        """Write a packet; one that is copied and makes no sense to the muxer is left out and counted."""
+        try:
+            self.container.mux(packet)
+        except OSError:
+            raise
+        except av.error.FFmpegError:
+            if packet.stream is self.video:
+                raise
+            self._refused[packet.stream.index] += 1
+
+    def refused(self) -> Iterator[str]:
+        """What was left out so."""
+        for index, track in self.others.items():
+            if count := self._refused[track.index]:
+                yield f"{count} packets of its stream {index} make no sense (their times jump, perhaps) and are left out"
 
     def _leave_out(self, stream: Any) -> str:  # noqa: ANN401
         self._left_out.add(stream.index)
@@ -183,8 +203,8 @@ def _without(metadata: dict[str, str], names: tuple[str, ...]) -> dict[str, str]
     return {name: value for name, value in metadata.items() if name.lower().partition("-")[0] not in names}
 
 
-def _is_chapter_track(stream: Any) -> bool:  # noqa: ANN401
-    return stream.type == "data" and (stream.name, stream.metadata.get("handler_name")) == CHAPTER_TRACK
+def _is_muxers_own(stream: Any) -> bool:  # noqa: ANN401
+    return stream.type == "data" and (stream.name, stream.metadata.get("handler_name")) in MUXERS_OWN
 
 
 def _doubt(stream: Any) -> tuple[int, int]:  # noqa: ANN401
