@@ -226,7 +226,7 @@ def test_a_photo_that_is_renamed_at_work_keeps_its_result_and_is_done_under_its_
 def test_an_interrupt_ends_it_after_the_photo_at_hand() -> None:
     for name in "abc":
         photo(f"in/{name}.png", old=True)
-    watch = Watch(DEBLUR_TEST_PAUSE_S="1", DEBLUR_TEST_BEGUN="begun")
+    watch = Watch(DEBLUR_TEST_PAUSE_S="2", DEBLUR_TEST_BEGUN="begun")
     wait_for(lambda: Path("begun").exists())
     code, summary = watch.end()
     assert (code, summary["done"], summary["failed"]) == (130, 1, 0)

@@ -50,6 +50,8 @@ MATROSKA = ("matroska", "webm")
 """Containers that count in milliseconds, and whose covers are attached files."""
 COVER_FILE = {"filename": "cover.jpg", "mimetype": "image/jpeg"}
 """What such a file is called where the clip does not say."""
+DOUBTS = ("video", "audio", "attachment", "subtitle", "data")
+"""Kinds of streams; those that a container is the likeliest to refuse come last."""
 MUXERS_OWN = (("bin_data", "SubtitleHandler"), (None, "TimeCodeHandler"))
 """What MP4's tracks of chapters and of time codes look like, which its muxer makes itself."""
 
@@ -209,7 +211,7 @@ def _is_muxers_own(stream: Any) -> bool:  # noqa: ANN401
 
 def _doubt(stream: Any) -> tuple[int, int]:  # noqa: ANN401
     """Of the streams of a file that cannot be begun, which is the likeliest cause."""
-    return ("video", "audio", "attachment", "subtitle", "data").index(stream.type), stream.index
+    return DOUBTS.index(stream.type) if stream.type in DOUBTS else len(DOUBTS), stream.index
 
 
 def _codec_in_words(stream: Any) -> str:  # noqa: ANN401
@@ -219,7 +221,9 @@ def _codec_in_words(stream: Any) -> str:  # noqa: ANN401
 def _cover_of(path: Path, index: int) -> bytes:
     """The file that a cover is."""
     with opened(path) as source:
-        return next(bytes(packet) for packet in packets_of(source, source.streams[index]) if packet.size)
+        return next(
+            (bytes(packet) for packet in packets_of(source, source.streams[index]) if packet.size), b""
+        )
 
 
 def _when(packet: Any) -> float:  # noqa: ANN401
