@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -711,6 +712,16 @@ def test_packets_that_make_no_sense_are_left_out_and_told(video: Video) -> None:
     assert len(decoded("b.mkv")) == len(decoded("a.ts"))
 
 
+def test_titles_in_no_valid_encoding_stay_as_they_are(video: Video) -> None:
+    with av.open("a.avi", "w", metadata_errors="surrogateescape") as out:
+        picture = add_video(out, "mpeg4")
+        out.metadata["title"] = "M\udcfcnchen"  # Latin-1
+        write_frames(out, picture, range(3))
+    assert b"M\xfcnchen" in Path("a.avi").read_bytes()
+    assert video("a.avi").code == 0
+    assert b"M\xfcnchen" in Path("a_sharp.avi").read_bytes()
+
+
 def test_a_list_of_clips_asks_no_network(video: Video) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
@@ -734,6 +745,29 @@ def test_a_timecode_stays(video: Video) -> None:
         assert new.streams.video[0].metadata["timecode"] == "01:02:03:04"
         assert [stream.type for stream in new.streams] == [stream.type for stream in old.streams]
     assert outcome.told["notes"] == []
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts", "a.mkv"])
+def test_damage_ends_in_a_result_or_in_words(name: str, video: Video) -> None:
+    codec = "mpeg4" if name == "a.mp4" else "mpeg2video" if name == "a.ts" else "libx264"
+    data = make_clip(name, 12, codec).read_bytes()
+    dice = random.Random(5)
+    for number in range(12):
+        damaged = bytearray(data)
+        start = dice.randrange(len(data))
+        if number % 3 == 0:
+            del damaged[start : start + dice.randrange(1000)]
+        elif number % 3 == 1:
+            damaged[start : start + 200] = dice.randbytes(200)
+        else:
+            for _ in range(20):
+                damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+        Path(name).write_bytes(damaged)
+        outcome = video(name, "-o", "b.mkv", "--overwrite")
+        assert outcome.code in (0, 1)
+        assert "failed unexpectedly" not in outcome.err
+        if outcome.code == 0:
+            assert len(decoded("b.mkv")) == outcome.told["frames"]
 
 
 def test_without_pyav_it_says_how_to_install_it(

@@ -17,6 +17,8 @@ from deblur_cli.video._planes import Colours, Layout
 Tags = tuple[int, int, int, int]
 """Primaries, transfer, matrix (as H.273 numbers them) and range (1 limited, 2 full, 0 untold)."""
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+AS_BYTES = "surrogateescape"
+"""How text in no valid encoding, as old clips have it, comes through unchanged."""
 PICTURES = ("_pipe", "image2")
 """How the names of FFmpeg's formats of single pictures end."""
 SPECIAL_SIDE_DATA = {"DOVI_METADATA": "Dolby Vision", "DYNAMIC_HDR_PLUS": "HDR10+"}
@@ -67,7 +69,7 @@ class Clip:
 def opened(path: Path) -> Iterator[Any]:
     """The clip, to read from. PhotoError if it is none."""
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors=AS_BYTES)
     except FileNotFoundError as error:
         raise PhotoError(f"{path}: no such file") from error
     except av.error.InvalidDataError as error:
@@ -137,7 +139,7 @@ class Frames:
         for packet in packets_of(self._container, self._stream):
             try:
                 frames = packet.decode()
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError:
                 self.broken += 1
                 continue
             yield from frames

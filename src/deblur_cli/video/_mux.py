@@ -17,6 +17,7 @@ import av
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import whole_file
 from deblur_cli.video._clip import (
+    AS_BYTES,
     UNTOLD,
     Clip,
     Tags,
@@ -128,7 +129,13 @@ class _Tracks:
     def open(self) -> str | None:
         """Begin the file. A note if that did not succeed and is worth another try."""
         options = {"movflags": "use_metadata_tags"} if self._has_quicktime_keys() else {}
-        self.container = av.open(str(self._path), "w", format=self._encoder.muxer, container_options=options)
+        self.container = av.open(
+            str(self._path),
+            "w",
+            format=self._encoder.muxer,
+            container_options=options,
+            metadata_errors=AS_BYTES,
+        )
         self.container.metadata.update(_without(self._source.metadata, CONTAINERS_OWN))
         self.others = {}
         for stream in self._source.streams:
