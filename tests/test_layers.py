@@ -45,6 +45,8 @@ LAYERS: dict[str, set[str] | str] = {
         "report",
         "errors",
     },
+    "video": {"photo", "errors"},
+    "watch": {"batch", "isolated", "jobs", "journal", "photo", "errors"},
     "api": EVERYTHING,
     "cli": EVERYTHING,
     "__init__": EVERYTHING,
@@ -66,6 +68,8 @@ ONLY_USER = {
     "uvicorn": {"web"},
     "fsspec": {"storage"},
     "ray": {"cluster"},
+    "av": {"video"},
+    "watchdog": {"watch"},
 }
 
 

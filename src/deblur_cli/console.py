@@ -97,6 +97,36 @@ class Console:
         finally:
             bars.stop()
 
+    @contextmanager
+    def counter(self, what: str) -> Iterator[Callable[[float, int], None]]:
+        """A bar for the frames of a clip; call what it gives with those that are done and those that there are, 0 if nobody knows."""
+        bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[count]} frames"),
+            TimeRemainingColumn(compact=True),
+            console=self._rich,
+            transient=True,
+            disable=self._quiet or not self._rich.is_terminal,
+        )
+        with bars:
+            task = bars.add_task(printable(what), total=None, count="0")
+
+            def show(done: float, frames: int) -> None:
+                count = f"{int(done)} of {frames}" if frames else f"{int(done)}"
+                bars.update(task, completed=done, total=frames or None, count=count)
+
+            yield show
+
+    def say_estimate(self, each_s: float, left: int) -> None:
+        """How long so many frames will take, by how long one takes."""
+        self.say(f"{each_s:.2f} s a frame, {left} frames: {_left(each_s * left)}")
+
+    def say_in_detail(self, told: Mapping[str, Any]) -> None:
+        """Figures, a line each, if verbose."""
+        for name, value in told.items() if self._verbose else ():
+            self.say(f"  {name.replace('_', ' ')}: {value}")
+
     def draw(self, event: Event) -> None:
         """Show one event of the run."""
         name = event.job.name

@@ -116,11 +116,11 @@ class Options:
     precision: str
     strength: float
     threads: int | None
-    quality: int | None
-    strip_metadata: bool
-    max_megapixels: float
     quiet: bool
     verbose: bool
+    quality: int | None = None
+    strip_metadata: bool = False
+    max_megapixels: float = 200
     shake: str = "auto"
     kernel: str | None = None
     keep_times: bool = False

@@ -166,6 +166,7 @@ class Journal:
         encoded = json.dumps(line).encode() + b"\n"  # ASCII: a name in no valid encoding survives as \udcXX
         with self._mutex:
             self._log.append(encoded)
+            self._take(encoded)
             self._unsynced = True
             if time.monotonic() - self._synced_s >= SYNC_EVERY_S:
                 self._sync()

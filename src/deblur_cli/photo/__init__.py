@@ -5,7 +5,7 @@ need them, so that importing this costs little. It knows nothing of networks, ti
 """
 
 from deblur_cli.photo._alpha import fill_transparent
-from deblur_cli.photo._atomic import replace_file, sweep_temporaries
+from deblur_cli.photo._atomic import replace_file, sweep_temporaries, whole_file
 from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_extension, photo_extensions
 from deblur_cli.photo._image import image_from_photo, photo_from_image
 from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples
@@ -38,5 +38,6 @@ __all__ = [
     "screen_pictures",
     "sweep_temporaries",
     "tone_curve_of",
+    "whole_file",
     "write_photo",
 ]
