@@ -315,9 +315,11 @@ def example(name: str) -> Tensor:
     return to_light(torch.from_numpy(pixels).permute(2, 0, 1) / 255)
 
 
-def test_a_really_shaken_photo_becomes_sharp() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_really_shaken_photo_becomes_sharp(dtype: torch.dtype) -> None:
     shaken, sharp = example("astronaut.jpg"), example("originals/astronaut.png")
-    undone = undo(shaken)
+    undone = undo(shaken, dtype=dtype)
+    assert undone.light.dtype == torch.float32
     assert undone.outcome == "undone"
     assert undone.share > 0.5
     assert undone.shake is not None

@@ -35,7 +35,7 @@ def gains_of(errors: Tensor) -> Tensor:
 def losses(gains: Tensor, shown: Tensor, errors: Tensor) -> Tensor:
     """Of places, whose errors are smoothed over 3x3, and of the whole crop."""
     smooth = F.avg_pool2d(F.pad(errors, (1,) * 4, "replicate"), 3, 1)
-    matter = (smooth[:, 0] / smooth[:, 0].mean((1, 2), keepdim=True)).clamp(0.1, 3).sqrt()
+    matter = (smooth[:, 0] / smooth[:, 0].mean((1, 2), keepdim=True).clamp_min(FLOOR)).clamp(0.1, 3).sqrt()
     of_places = (matter * F.smooth_l1_loss(gains, gains_of(smooth), reduction="none")).mean()
     return 0.5 * of_places + F.smooth_l1_loss(mean_gain(gains, shown), gains_of(errors.mean((2, 3))))
 

@@ -220,7 +220,9 @@ class _Run:
                 self.progress(self.tiles + share, self.tiles + 1)
 
         def unshake(light: Tensor, alone: Tensor) -> tuple[Tensor | None, Mapping[str, Any]]:
-            undone = shake.undo(light.to(device), alone.to(device), kernel=kernel, progress=tell)
+            undone = shake.undo(
+                light.to(device), alone.to(device), kernel=kernel, dtype=self.deblurrer.dtype, progress=tell
+            )
             return (undone.light.cpu() if undone.outcome == "undone" else None), told_of(undone)
 
         return unshake

@@ -76,13 +76,14 @@ def _shake_in(name: str, decoder: "Isolated") -> dict[str, Any]:
     """The shake that is seen in a photo, by the keys of --json; PhotoError if its pixels cannot be read."""
     import torch
 
+    from deblur_cli.device import choose_dtype
     from deblur_cli.photo import read_photo, tone_curve_of
     from deblur_cli.restore import to_tensor
     from deblur_cli.shake import estimate
 
     photo = decoder.call(read_photo, Path(name), photo=name)
     light = tone_curve_of(photo).to_linear(to_tensor(photo.pixels, photo.peak)[0].numpy())
-    seen = estimate(torch.from_numpy(light))
+    seen = estimate(torch.from_numpy(light), dtype=choose_dtype("auto", torch.device("cpu")))
     if seen is None:
         return {"shake_length_px": None, "shake_direction_deg": None, "shake_sure": None}
     return {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._fourier import transfer_in_place
-from deblur_cli.shake._networks import Residual, loaded
+from deblur_cli.shake._networks import Residual, convolving, loaded
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
 CELL = 16
@@ -45,9 +45,11 @@ class Judge(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """By how much each place gained."""
-        features = self.fine(self.inp(F.pixel_unshuffle(2 * x - 1, 4)))
-        features = self.middle(self.down1(features))
-        return self.out(self.coarse(self.down2(features)))[:, 0]
+        with convolving(x.device):
+            features = self.fine(self.inp(F.pixel_unshuffle(2 * x - 1, 4)))
+            features = self.middle(self.down1(features))
+            features = self.out(self.coarse(self.down2(features)))
+        return features[:, 0].float()
 
 
 @cache

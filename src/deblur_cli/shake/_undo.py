@@ -17,6 +17,7 @@ from deblur_cli.shake._find import RARER_DB, find, varied
 from deblur_cli.shake._fusion import gain_of
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
+from deblur_cli.shake._networks import computing_in
 from deblur_cli.shake._parts import part_of
 
 MARGIN_DB = 1.2
@@ -51,9 +52,10 @@ class Undone:
     shake: Shake | None
 
 
-def estimate(light: Tensor) -> Shake | None:
-    """The shake of (c, h, w) linear light, c 1 or 3, about 0..1; None where none is seen."""
-    seen = find(light, light, _nothing) if min(light.shape[-2:]) >= SMALLEST_SIDE else None
+def estimate(light: Tensor, *, dtype: torch.dtype = torch.float32) -> Shake | None:
+    """The shake of (c, h, w) linear light, c 1 or 3, about 0..1; None where none is seen. dtype: as of `undo`."""
+    with computing_in(dtype):
+        seen = find(light, light, _nothing) if min(light.shape[-2:]) >= SMALLEST_SIDE else None
     return seen.shake if seen else None
 
 
@@ -62,15 +64,20 @@ def undo(
     alone: Tensor | None = None,
     *,
     kernel: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
     progress: Progress | None = None,
 ) -> Undone:
     """(c, h, w) float32 linear light, c 1 or 3, about 0..1 -> the same without its shake, on its device.
 
     alone: the same photo as a network that does not know of the shake restores it, which is what is left where the shake is not undone. kernel: (n, n), n odd,
-    of a user who knows it; it is used all over the frame, if it explains the photo anywhere. progress is told the share done.
+    of a user who knows it; it is used all over the frame, if it explains the photo anywhere. dtype: of the networks' convolutions, bfloat16 where a device is
+    quick at it. progress is told the share done.
     """
-    tell = progress or _nothing
-    alone = light if alone is None else alone
+    with computing_in(dtype):
+        return _undone(light, light if alone is None else alone, kernel, progress or _nothing)
+
+
+def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress) -> Undone:
     if kernel is not None:
         given = [Shake(kernel[None, None].cpu(), torch.ones(1, 1), curve) for curve in Curve]
         explained = [_explained(light, alone, shake) for shake in given]
