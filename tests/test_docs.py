@@ -43,10 +43,24 @@ def test_decisions_are_numbered_once() -> None:
     assert len(numbers) == len(set(numbers))
 
 
+HEADINGS = {
+    "Install": "安装",
+    "Use": "使用",
+    "In the browser": "在浏览器中",
+    "What comes back": "返回的照片",
+    "What it cannot do": "它做不到的事",
+    "Weights and licences": "权重与许可证",
+    "Platforms": "平台",
+    "More": "更多",
+}
+"""Of the README, and in Chinese: a new one is added here too."""
+
+
 def outline(page: str) -> list[str]:
-    """The headings, as far as they are the same in all languages: their levels, in order."""
+    """The headings below the first, in English as far as they are known."""
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
-    return re.findall(r"^#+(?= )", text, re.MULTILINE)
+    english = {chinese: english for english, chinese in HEADINGS.items()}
+    return [english.get(heading, heading) for heading in re.findall(r"^##+ (.*)$", text, re.MULTILINE)]
 
 
 def commands(page: str) -> list[str]:
@@ -76,6 +90,10 @@ def test_the_chinese_readme_has_all_that_the_english_one_has(part: Callable[[str
     english, chinese = Counter(part("README.md")), Counter(part("README.zh.md"))
     assert not english - chinese, f"README.zh.md lacks {list(english - chinese)}"
     assert not chinese - english, f"README.zh.md has, and README.md has not, {list(chinese - english)}"
+
+
+def test_the_chinese_readme_has_its_sections_in_the_same_order() -> None:
+    assert outline("README.zh.md") == outline("README.md") == list(HEADINGS)
 
 
 def test_the_readmes_lead_to_each_other() -> None:
