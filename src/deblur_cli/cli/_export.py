@@ -64,12 +64,11 @@ def export(
     unit = model.config.size_multiple
     side = _parse_size(size, unit)
     sizes = [(side, side)] if side else [(h * unit, w * unit) for h, w in CHECKED_UNITS]
-    _refuse_what_memory_cannot_hold(needed_bytes(model.config, sizes[0]), side)
+    _refuse_what_memory_cannot_hold(needed_bytes(model.config, sizes[0]), size)
     data = write_onnx(model, precision=precision, size=side, about=_about(path, entry))
-    differences = [check(data, model, each, precision) for each in sizes]
+    worst = max(check(data, model, each, precision) for each in sizes)
     output.parent.mkdir(parents=True, exist_ok=True)
     replace_file(output, data, overwrite=overwrite)
-    worst = max(difference.largest for difference in differences)
     what = f"{entry.name if entry else path}, {precision}, {f'{side}x{side} pixels' if side else 'any size'}"
     Console(quiet=quiet).say(
         f"{output}: {what}, {len(data) / 1e6:.1f} MB; checked, largest difference {worst:.1e} (pixels are 0 to 1)"
@@ -87,7 +86,7 @@ def _parse_size(text: str, unit: int) -> int | None:
     return int(text)
 
 
-def _refuse_what_memory_cannot_hold(needed: int, side: int | None) -> None:
+def _refuse_what_memory_cannot_hold(needed: int, size: str) -> None:
     import torch
 
     from deblur_cli.device import free_memory
@@ -95,8 +94,8 @@ def _refuse_what_memory_cannot_hold(needed: int, side: int | None) -> None:
     free = free_memory(torch.device("cpu"))
     if needed > free:
         raise DeblurError(
-            f"--size {side}: to check the file takes about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free",
-            hint="Take a smaller size and work in tiles, or --size dynamic.",
+            f"--size {size}: to check the file takes about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free",
+            hint="A smaller size will do, for photos in tiles.",
         )
 
 

@@ -4,7 +4,7 @@ The graph is written node by node (docs/decisions/0068): plain operators of opse
 finds weights nor writes to disk; `check` runs what was written by onnxruntime against `stream`.
 """
 
-from deblur_cli.export._check import TOLERANCES, Difference, check, needed_bytes
+from deblur_cli.export._check import check, needed_bytes
 from deblur_cli.export._restormer import INPUT, OUTPUT, Precision, write_onnx
 
-__all__ = ["INPUT", "OUTPUT", "TOLERANCES", "Difference", "Precision", "check", "needed_bytes", "write_onnx"]
+__all__ = ["INPUT", "OUTPUT", "Precision", "check", "needed_bytes", "write_onnx"]
