@@ -14,7 +14,7 @@ DEFAULT_COMMAND = "run"
 
 
 class DefaultCommandGroup(TyperGroup):
-    """`deblur PHOTO` is `deblur run PHOTO`, and the program's help shows the options of `run`."""
+    """`deblur PHOTO` is `deblur run PHOTO`; the program's help shows the options of `run`, and shells complete them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         if len(args) == 1 and args[0] in self.commands and Path(args[0]).is_file():
@@ -31,6 +31,12 @@ class DefaultCommandGroup(TyperGroup):
         shown.params = [*self.commands[DEFAULT_COMMAND].params, *self.params]
         TyperGroup.format_help(shown, ctx, formatter)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("-"):
+            found += self.commands[DEFAULT_COMMAND].shell_complete(ctx, incomplete)
+        return list({item.value: item for item in found}.values())
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
         return ["PHOTO... [-o OUT]", "or", "deblur COMMAND ..."]
 
@@ -38,7 +44,6 @@ class DefaultCommandGroup(TyperGroup):
 app = typer.Typer(
     cls=DefaultCommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -13,6 +13,13 @@ def flag(*names: str, help: str) -> Any:  # noqa: A002, ANN401  as typer's own
     return typer.Option(*names, metavar="", help=help)
 
 
+def complete_weights(incomplete: str) -> list[str]:
+    """The names of weights that begin so; where there are none, a shell completes files."""
+    from deblur_cli.registry import load_registry
+
+    return [name for name in load_registry() if name.startswith(incomplete)]
+
+
 Output = Annotated[
     str | None,
     typer.Option(
@@ -27,7 +34,9 @@ BatchOutput = Annotated[
 Weights = Annotated[
     str,
     typer.Option(
-        metavar="NAME|FILE", help="Which network: a name, or a .pth, .pt or .safetensors of a Restormer."
+        metavar="NAME|FILE",
+        help="Which network: a name, or a .pth, .pt or .safetensors of a Restormer.",
+        autocompletion=complete_weights,
     ),
 ]
 Download = Annotated[bool, flag("--download", help="Fetch the weights first if they are missing.")]
