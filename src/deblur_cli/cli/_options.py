@@ -95,6 +95,13 @@ Kernel = Annotated[
         show_default="none",
     ),
 ]
+Ensemble = Annotated[
+    bool,
+    flag(
+        "--ensemble",
+        help="Mean of eight runs, over the photo turned and mirrored: a little better, in eight times the time.",
+    ),
+]
 Suffix = Annotated[
     str, typer.Option(metavar="TEXT", help="Put after the name of results that go beside their inputs.")
 ]
@@ -123,6 +130,7 @@ class Options:
     verbose: bool
     shake: str = "auto"
     kernel: str | None = None
+    ensemble: bool = False
     keep_times: bool = False
     kernel_from: str | None = None
     region: str | None = None

@@ -13,6 +13,7 @@ from deblur_cli.cli._app import DEFAULT_COMMAND, app
 from deblur_cli.cli._options import (
     Device,
     Download,
+    Ensemble,
     KeepTimes,
     Kernel,
     MaxMegapixels,
@@ -73,6 +74,7 @@ def run(
     save_kernel: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write the shake that was found as a picture.")
     ] = None,
+    ensemble: Ensemble = False,
     tile: Tile = "auto",
     overlap: Overlap = None,
     window: Window = None,
@@ -174,9 +176,12 @@ def load_process(options: Options, console: "Console") -> "Process":
         shake=options.shake,
         kernel=options.kernel,
         kernel_from=lamp,
+        ensemble=options.ensemble,
     )
     if options.weights == "auto":
         console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
+    if options.ensemble:
+        console.say("ensemble: the mean of eight runs, which takes eight times as long as one")
     for name, asked, used in (
         ("tile", tile, deblurrer.tile),
         ("overlap", options.overlap, deblurrer.overlap),
