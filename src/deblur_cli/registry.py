@@ -88,7 +88,7 @@ class WeightsEntry:
 
     @property
     def dual_pixel(self) -> bool:
-        """Whether the network needs the two views of a dual-pixel camera, which no photo file holds."""
+        """Whether the network needs the two views of a dual-pixel camera, which are two files."""
         return bool(self.config.get("dual_pixel", False))
 
 

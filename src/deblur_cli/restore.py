@@ -15,7 +15,7 @@ from deblur_cli.photo import Photo, Samples, fill_transparent, tone_curve_of
 from deblur_cli.tiles import UNIT, TilePlan, plan_tiles
 
 Predict = Callable[[Tensor], Tensor]
-"""(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of the unit -> the same shape and dtype, restored."""
+"""(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of the unit -> the same shape and dtype, restored; of a pair both views, 2c, left before right."""
 
 Unshake = Callable[[Tensor, Tensor], tuple[Tensor | None, Mapping[str, Any]]]
 """(c, h, w) float32 in linear light, a photo and what the network makes of it -> the second with camera shake undone, or None if it is left as it is; and what there
@@ -117,7 +117,8 @@ def output_of(
     ensemble: the mean of its outputs for all eight turns of the photo. PhotoError if the network's output is not finite.
     """
     image = to_tensor(fill_transparent(photo).pixels, photo.peak)
-    if not torch.isfinite(image).all():
+    seen = image if photo.views is None else torch.cat([to_tensor(v, photo.peak) for v in photo.views], 1)
+    if not torch.isfinite(seen).all():
         raise PhotoError(
             "some of its samples are no numbers (NaN) or infinite", hint="Save it again without them."
         )
@@ -131,11 +132,11 @@ def output_of(
             if progress:
                 progress(run * len(plan) + number, runs * len(plan))
 
-        turned = turn(image)
+        turned = turn(seen)
         h, w = turned.shape[-2:]
         padded = pad_to_unit(turned, unit)
         del turned  # where it was padded, a photo's worth of memory
-        return _in_tiles(padded, predict, plan_for(h, w), begins)[..., :h, :w]
+        return _in_tiles(padded, image.shape[1], predict, plan_for(h, w), begins)[..., :h, :w]
 
     plan = plan_for(image.shape[-2], image.shape[-1])
     restored = mean_of_turns(restored_of) if ensemble else restored_of(lambda image: image, 0)
@@ -144,9 +145,11 @@ def output_of(
     return Output(restored, details)
 
 
-def _in_tiles(image: Tensor, predict: Predict, plan: TilePlan, begins: Callable[[int], None]) -> Tensor:
-    """The network's output for an image of whole units; `begins` is called with the number of each tile from 0."""
-    restored = torch.zeros_like(image)
+def _in_tiles(
+    image: Tensor, channels: int, predict: Predict, plan: TilePlan, begins: Callable[[int], None]
+) -> Tensor:
+    """The network's output, of so many channels, for an image of whole units; `begins` is called with the number of each tile from 0."""
+    restored = torch.zeros_like(image[:, :channels])
     for number, (row, column) in enumerate(plan):
         begins(number)
         area = (..., slice(row.start, row.stop), slice(column.start, column.stop))
@@ -181,7 +184,7 @@ def mix(photo: Photo, output: Output, strength: float) -> Restored:
     region_after = pixels[y : y + h, x : x + w]
     rms_change, gradient_gain = _change(to_tensor(old, photo.peak), to_tensor(region_after, photo.peak))
     details = replace(restored.details, rms_change=rms_change, gradient_gain=gradient_gain)
-    return Restored(replace(photo, pixels=pixels), details)
+    return Restored(replace(photo, pixels=pixels, views=None), details)
 
 
 def _mixed(photo: Photo, output: Output, strength: float) -> Restored:
@@ -192,7 +195,7 @@ def _mixed(photo: Photo, output: Output, strength: float) -> Restored:
         pixels = np.where(photo.alpha[..., None] == 0, photo.pixels, pixels)
     rms_change, gradient_gain = _change(image, restored)
     details = replace(output.details, strength=strength, rms_change=rms_change, gradient_gain=gradient_gain)
-    return Restored(replace(photo, pixels=pixels), details)
+    return Restored(replace(photo, pixels=pixels, views=None), details)
 
 
 def _unshaken(
@@ -244,7 +247,8 @@ def region_size(region: Region) -> tuple[int, int]:
 
 def _part(photo: Photo, area: tuple[slice, slice]) -> Photo:
     alpha = None if photo.alpha is None else photo.alpha[area]
-    return replace(photo, pixels=photo.pixels[area], alpha=alpha)
+    views = None if photo.views is None else (photo.views[0][area], photo.views[1][area])
+    return replace(photo, pixels=photo.pixels[area], alpha=alpha, views=views)
 
 
 def _unshake_within(

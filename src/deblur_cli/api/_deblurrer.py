@@ -13,18 +13,18 @@ from torch import Tensor
 
 from deblur_cli import shake, stream
 from deblur_cli.api._shake import Kernel, check_shake, read_kernel, told_of
+from deblur_cli.api._weights import choose_window, find_weights_file
 from deblur_cli.device import auto_tile, choose_device, choose_dtype, free_memory, peak_bytes
-from deblur_cli.download import choose_entry, find_installed
 from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import (
     Encoding,
     Photo,
     image_from_photo,
+    pair_of,
     photo_from_image,
     tone_curve_of,
 )
-from deblur_cli.registry import WeightsEntry
 from deblur_cli.restore import (
     Output,
     Progress,
@@ -43,10 +43,7 @@ from deblur_cli.tiles import MAX_OVERLAP_SHARE, MIN_TILE, check_tile
 Tile = int | Literal["auto"]
 Image = TypeVar("Image", bound=Any)
 
-MIN_WINDOW = 64
-PAPER_WINDOW = 384
 PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 LUMINANCE = (0.299, 0.587, 0.114)
 """Rec. 601, as in JPEG and in the gray photos that the gray network was trained on."""
 
@@ -91,21 +88,25 @@ class Deblurrer:
         self.weights = entry.name if entry else str(self.path)
         self.model = load_model(self.path, device=self.device)
         self.window = choose_window(window, entry, self.model.config.size_multiple)
-        if self.model.config.dual_pixel:
+        config = self.model.config
+        if config.dual_pixel and (config.inp_channels, config.out_channels) != (6, 3):
             raise WeightsError(
-                f"{self.weights}: a {self.model.config.inp_channels}-channel dual-pixel checkpoint, which needs two views",
-                hint="A photo file holds one view; the Python API's model module runs such networks.",
+                f"{self.weights}: a dual-pixel checkpoint of {config.inp_channels} input and {config.out_channels} output channels",
+                hint="deblur runs those that take two views in colour and give one: 6 and 3 channels.",
             )
 
-    def __call__(self, image: Image, *, strength: float = 1.0) -> Image:
+    def __call__(self, image: Image, *, right: Image | None = None, strength: float = 1.0) -> Image:
         """Sharpen a PIL image or an array; the result has the same type, size, mode and dtype.
 
+        right: of a dual-pixel pair, whose left view is the image; the weights must be for such pairs.
         Of images: modes L, LA, RGB, RGBA, I;16 and F; all others (P, CMYK, ...) come back as the one of these that holds them.
         Arrays are (h, w) or (h, w, c) with c 1, 3 or 4 (alpha last): uint8, uint16, or floats in 0..1.
         """
         if isinstance(image, np.ndarray):
-            return _restore_array(self, image, strength)  # type: ignore[return-value]
-        restored = self.restore(photo_from_image(image), strength=strength)
+            return _restore_array(self, image, right, strength)  # type: ignore[return-value]
+        photo = photo_from_image(image)
+        photo = photo if right is None else pair_of(photo, photo_from_image(right))
+        restored = self.restore(photo, strength=strength)
         return image_from_photo(restored.photo, like=image)  # type: ignore[return-value]
 
     def restore(
@@ -124,6 +125,7 @@ class Deblurrer:
         self, photo: Photo, *, region: Region | None = None, progress: Progress | None = None
     ) -> Output:
         """What is made of a photo, or a region of it, before any of it is mixed with the photo: see `restore.mix`."""
+        self.check_views(1 if photo.views is None else 2)
         run = _Run(self, progress)
         unshake = None if self.shake == "off" else run.unshake_by(self._kernel_of(photo))
         whole_or_part = output_of if region is None else partial(output_of_region, region=region)
@@ -155,6 +157,19 @@ class Deblurrer:
             "memory": f"about {needed_bytes / 1e9:.1f} GB of {free_bytes / 1e9:.1f} GB free",
         }
         return replace(output, details=replace(output.details, made_with=made_with))
+
+    def check_views(self, views: int) -> None:
+        """WeightsError unless the network restores photos of so many views: one, or the two of a dual-pixel pair."""
+        if self.model.config.dual_pixel and views == 1:
+            raise WeightsError(
+                f"{self.weights}: a 6-channel dual-pixel checkpoint, which needs two views of a photo",
+                hint="For a pair: deblur --left L.png --right R.png; for a photo choose other --weights.",
+            )
+        if views == 2 and not self.model.config.dual_pixel:
+            raise WeightsError(
+                f"{self.weights}: these weights are for photos, not for the two views of a dual-pixel pair",
+                hint="Without --weights, defocus-dual-pixel is taken for a pair.",
+            )
 
     def _kernel_of(self, photo: Photo) -> Tensor | None:
         """The kernel that the user gave, or whose lamp in this photo."""
@@ -233,7 +248,7 @@ class _Run:
         self.redone += 1
 
     def predict(self, tile: Tensor) -> Tensor:
-        """(1, 3 | 1, h, w) -> the same, through a network of 3 channels or of 1.
+        """(1, 3 | 1, h, w) -> the same, through a network of 3 channels or of 1; of a pair (1, 6 | 2, h, w) -> (1, 3 | 1, h, w).
 
         A gray photo goes through a colour network as three equal channels, whose results are averaged. A gray
         network restores the luminance of a colour photo and leaves its colour differences as they are.
@@ -241,8 +256,8 @@ class _Run:
         channels = self.deblurrer.model.config.inp_channels
         if channels == tile.shape[1]:
             return self._stream(tile)
-        if channels == 3:
-            return self._stream(tile.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
+        if channels == 3 * tile.shape[1]:
+            return self._stream(tile.repeat_interleave(3, 1)).mean(1, keepdim=True)
         luminance = (tile * torch.tensor(LUMINANCE)[:, None, None]).sum(1, keepdim=True)
         return tile + (self._stream(luminance) - luminance)
 
@@ -277,38 +292,18 @@ def deblur(
     return deblurrer(image, strength=strength)
 
 
-def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
-    """A name or a file -> the file on this computer, and its entry if it was a name. auto: motion if installed, else compact."""
-    path = Path(weights)
-    if isinstance(weights, Path) or path.suffix in WEIGHTS_SUFFIXES or path.is_file():
-        if not path.is_file():
-            raise WeightsError(
-                f"{path}: no such weights file", hint="`deblur download-weights --list` shows what exists."
-            )
-        return path, None
-    entry = choose_entry(weights)
-    installed = find_installed(entry)
-    if not installed:
-        raise WeightsError(
-            f"the weights {entry.name} are not installed",
-            hint=f"To fetch their {entry.size_bytes / 1e6:.0f} MB: deblur download-weights {entry.name}, or add --download.",
-        )
-    return installed.path, entry
+def _restore_array(
+    deblurrer: Deblurrer, array: NDArray[Any], right: NDArray[Any] | None, strength: float
+) -> NDArray[Any]:
+    photo, pixels = _photo_of_array(array)
+    photo = photo if right is None else pair_of(photo, _photo_of_array(right)[0])
+    restored = deblurrer.restore(photo, strength=strength).photo.pixels
+    sharp = np.concatenate([restored.astype(array.dtype), pixels[..., 3:]], axis=2)
+    return sharp.reshape(array.shape)
 
 
-def choose_window(window: int | None, entry: WeightsEntry | None, unit: int) -> int:
-    """The user's window, in units of the network, or what the weights were trained with: their entry says so; the paper's for a file."""
-    if window is None:
-        return entry.window if entry else PAPER_WINDOW
-    if window % unit or (window and window < MIN_WINDOW):
-        raise UsageError(
-            f"a window of {window} pixels cannot be used",
-            hint=f"--window takes a multiple of {unit} from {MIN_WINDOW}, or 0 for statistics of the whole tile.",
-        )
-    return window
-
-
-def _restore_array(deblurrer: Deblurrer, array: NDArray[Any], strength: float) -> NDArray[Any]:
+def _photo_of_array(array: NDArray[Any]) -> tuple[Photo, NDArray[Any]]:
+    """The colours of an array as a photo, and the array as (h, w, c)."""
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in array.shape:
         raise UsageError(
@@ -320,6 +315,4 @@ def _restore_array(deblurrer: Deblurrer, array: NDArray[Any], strength: float) -
         )
     pixels = array.reshape(*array.shape[:2], channels)
     samples = pixels[..., :3] if array.dtype.kind == "u" else pixels[..., :3].astype(np.float32)
-    restored = deblurrer.restore(Photo(samples, None, Encoding("PNG")), strength=strength).photo.pixels
-    sharp = np.concatenate([restored.astype(array.dtype), pixels[..., 3:]], axis=2)
-    return sharp.reshape(array.shape)
+    return Photo(samples, None, Encoding("PNG")), pixels

@@ -112,7 +112,7 @@ Verbose = Annotated[bool, flag("--verbose", "-v", help="Say what each photo was 
 
 @dataclass(frozen=True)
 class Options:
-    """What every restoring command takes; `run` alone: a region; a worker: its part of the memory."""
+    """What every restoring command takes; `run` alone: a region, and the right view of a pair; a worker: its part of the memory."""
 
     weights: str
     download: bool
@@ -134,16 +134,19 @@ class Options:
     keep_times: bool = False
     kernel_from: str | None = None
     region: str | None = None
+    right: str | None = None
     memory_share: float = 1.0
 
     @classmethod
     def of(cls, context: typer.Context) -> "Options":
-        """Those of the command that is running; weights that are to be downloaded are told by their name."""
+        """Those of the command that is running; weights for a pair, or that are to be downloaded, are told by their name."""
         names = {field.name for field in fields(cls)}
         options = cls(**{name: value for name, value in context.params.items() if name in names})
-        return (
-            replace(options, weights="motion") if options.download and options.weights == "auto" else options
-        )
+        if options.weights == "auto" and options.right is not None:
+            return replace(options, weights="defocus-dual-pixel")
+        if options.weights == "auto" and options.download:
+            return replace(options, weights="motion")
+        return options
 
 
 def parse_region(text: str, option: str = "--region") -> tuple[int, int, int, int]:

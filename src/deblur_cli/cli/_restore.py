@@ -55,8 +55,13 @@ AUTO_WEIGHTS_IN_WORDS = {
 def run(
     context: typer.Context,
     photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTO", help="Photos to sharpen; - is standard input.")
-    ],
+        list[str] | None, typer.Argument(metavar="PHOTO", help="Photos to sharpen; - is standard input.")
+    ] = None,
+    left: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Instead of a photo: the left view of a dual-pixel pair, and"),
+    ] = None,
+    right: Annotated[str | None, typer.Option(metavar="FILE", help="its right view.")] = None,
     output: Output = None,
     weights: Weights = "auto",
     download: Download = False,
@@ -94,12 +99,28 @@ def run(
     from deblur_cli.jobs import Naming, plan_photos
     from deblur_cli.photo import format_of_name, output_extension
 
-    _refuse_unknown_command(photos[0])
+    photos = _named_photos(photos, left, right)
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
     options = Options.of(context)
     if save_kernel:
         check_kernel_file(save_kernel, photos, options.shake, overwrite=overwrite)
-    restore_all(plan_photos(photos, naming), options, save_kernel, overwrite=overwrite)
+    restore_all(plan_photos(photos, naming, right), options, save_kernel, overwrite=overwrite)
+
+
+def _named_photos(photos: list[str] | None, left: str | None, right: str | None) -> list[str]:
+    """The photos, or the left view of a pair. UsageError if neither or both are named, or one view only."""
+    if left is None and right is None:
+        if not photos:
+            raise UsageError("no photo is named", hint="For example: deblur photo.jpg")
+        _refuse_unknown_command(photos[0])
+        return photos
+    if photos:
+        raise UsageError("photos and a pair do not go together", hint="Run it once for each.")
+    if left is None or right is None:
+        raise UsageError("a pair has two views", hint="For example: deblur --left L.png --right R.png")
+    if left == right:
+        raise UsageError(f"{left} cannot be both views of a pair", hint="Name two files.")
+    return [left]
 
 
 def check_kernel_file(path: Path, photos: list[str], shake: str, *, overwrite: bool) -> None:
@@ -178,6 +199,7 @@ def load_process(options: Options, console: "Console") -> "Process":
         kernel_from=lamp,
         ensemble=options.ensemble,
     )
+    deblurrer.check_views(1 if options.right is None else 2)
     if options.weights == "auto":
         console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
     if options.ensemble:

@@ -24,7 +24,7 @@ def download_weights(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Which ones. Default: motion and defocus.")
     ] = None,
-    everything: Annotated[bool, flag("--all", help="All of them, but those for dual-pixel cameras.")] = False,
+    everything: Annotated[bool, flag("--all", help="All of them.")] = False,
     listing: Annotated[
         bool, flag("--list", help="Show what there is, with licences, and what is installed.")
     ] = False,
@@ -55,9 +55,7 @@ def download_weights(
         failed = _each(entries, lambda entry: _install(entry, file, console), console)
     else:
         if everything:
-            entries = [entry for entry in registry if not (entry.bundled or entry.dual_pixel)]
-            left_out = [entry.name for entry in registry if entry.dual_pixel]
-            console.say(f"left out, since only the Python API can use it: {', '.join(left_out)}")
+            entries = [entry for entry in registry if not entry.bundled]
         entries = entries or [find_weights(name) for name in NEWCOMERS_CHOICE]
         try:
             failed = _each(entries, lambda entry: fetch(entry, console, offline=offline), console)
@@ -153,7 +151,9 @@ def _say_next(fetched: Iterable[WeightsEntry], console: "Console") -> None:
     for entry in fetched:
         if entry.name == "motion":
             console.say("next: deblur photo.jpg (takes motion from now on)")
-        elif not entry.dual_pixel:
+        elif entry.dual_pixel:
+            console.say("next: deblur --left L.png --right R.png (takes it from now on)")
+        else:
             console.say(f"next: deblur photo.jpg --weights {entry.name}")
 
 
