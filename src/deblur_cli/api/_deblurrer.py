@@ -51,7 +51,7 @@ LUMINANCE = (0.299, 0.587, 0.114)
 class Deblurrer:
     """A network, loaded once and ready for any number of photos.
 
-    weights: a name from `deblur download-weights --list`, or a .pth, .pt or .safetensors file of a Restormer.
+    weights: a name from `deblur download-weights --list`, or of the Hub's that was fetched, or a .pth, .pt or .safetensors file of a Restormer.
     device: auto, cpu, cuda, cuda:N or mps. precision: auto, fp32 or bf16. tile: auto, 0 for the whole photo, or a size
     in pixels. window: of the attention's statistics in pixels, 0 for the whole tile; by default what the weights were
     trained with. memory_share: the part of the device's free memory that is ours, where several processes share it.
@@ -86,6 +86,7 @@ class Deblurrer:
         self.dtype = choose_dtype(precision, self.device)
         self.path, entry = find_weights_file(weights)
         self.weights = entry.name if entry else str(self.path)
+        self.sha256 = entry.sha256 if entry else None
         self.model = load_model(self.path, device=self.device)
         self.window = choose_window(window, entry, self.model.config.size_multiple)
         config = self.model.config
@@ -150,6 +151,7 @@ class Deblurrer:
         needed_bytes = self._peak_bytes(output.details.tile_size)
         made_with = {
             "weights": self.weights,
+            **({"weights sha256": self.sha256} if self.sha256 else {}),
             "window": str(self.window),
             "precision": PRECISION_NAMES[self.dtype],
             "tiles redone in fp32": str(run.redone),

@@ -2,25 +2,25 @@
 
 from pathlib import Path
 
-from deblur_cli.download import choose_entry, find_installed
+from deblur_cli.download import choose_entry, find_installed, is_hub_name
 from deblur_cli.errors import UsageError, WeightsError
-from deblur_cli.registry import WeightsEntry
+from deblur_cli.registry import PAPER_WINDOW, WeightsEntry
 
 MIN_WINDOW = 64
-PAPER_WINDOW = 384
 WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
     """A name or a file -> the file on this computer, and its entry if it was a name. auto: motion if installed, else compact."""
     path = Path(weights)
-    if isinstance(weights, Path) or path.suffix in WEIGHTS_SUFFIXES or path.is_file():
+    hub = isinstance(weights, str) and is_hub_name(weights)
+    if not hub and (isinstance(weights, Path) or path.suffix in WEIGHTS_SUFFIXES or path.is_file()):
         if not path.is_file():
             raise WeightsError(
                 f"{path}: no such weights file", hint="`deblur download-weights --list` shows what exists."
             )
         return path, None
-    entry = choose_entry(weights)
+    entry = choose_entry(str(weights))
     installed = find_installed(entry)
     if not installed:
         raise WeightsError(

@@ -178,14 +178,13 @@ def load_process(options: Options, console: "Console") -> "Process":
 
     from deblur_cli.api import Deblurrer
     from deblur_cli.cli._weights import fetch
-    from deblur_cli.registry import find_weights
     from deblur_cli.restore import check_strength
 
     check_strength(options.strength)
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.download and not Path(options.weights).is_file():
-        fetch(find_weights(options.weights), console)
+        fetch(options.weights, console)
     deblurrer = Deblurrer(
         options.weights,
         options.device,
