@@ -762,7 +762,8 @@ def test_a_pair_takes_the_weights_for_pairs_and_fetches_them_if_asked(deblur: De
         outcome = deblur(text, *pair, "--download")
         assert outcome.code == 0, outcome.err
     assert "weights: defocus-dual-pixel" in outcome.err
-    assert Image.open("sharp.png").size == (24, 16)
+    with Image.open("sharp.png") as image:
+        assert image.size == (24, 16)
 
 
 # Files that were fetched by hand

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -5,12 +9,13 @@ from torch import Tensor
 
 from conftest import TINY, random_model
 from deblur_cli import Deblurrer, stream
-from deblur_cli.ensemble import TURNS, mean_of_turns
+from deblur_cli.ensemble import mean_of_turns
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import Encoding, Photo
 from deblur_cli.restore import output_of, output_of_region
 
 MODEL = random_model(TINY)
+TURNS = [(quarters, mirrored) for quarters in range(4) for mirrored in (False, True)]
 
 
 def network(tile: Tensor) -> Tensor:
@@ -26,7 +31,7 @@ def pixels(h: int, w: int) -> np.ndarray:
 
 
 def turned(image: np.ndarray, quarters: int, mirrored: bool) -> np.ndarray:
-    """(h, w, c) the same way as the ensemble turns (c, h, w)."""
+    """An image (h, w, c)."""
     return np.rot90(image[:, ::-1] if mirrored else image, quarters)
 
 
@@ -60,8 +65,8 @@ def test_it_is_the_mean_of_eight_different_runs() -> None:
 
 def test_turns_are_the_eight_of_the_square() -> None:
     square = torch.arange(4.0).reshape(1, 1, 2, 2)
-    seen = []
-    same = mean_of_turns(lambda turn, run: seen.append(turn(square)) or seen[run])
+    seen: list[Tensor] = []
+    same = mean_of_turns(lambda turn, run: seen.append(turn(square)) or seen[run].clone())
     assert len({tuple(each.ravel().tolist()) for each in seen}) == 8
     assert torch.equal(seen[0], square)
     assert torch.equal(same, square)
@@ -104,3 +109,32 @@ def test_the_api_takes_it_and_leaves_the_rest_as_it_is() -> None:
     assert not np.array_equal(one(image), eight(image))
     np.testing.assert_array_equal(eight(image, strength=0), image)
     np.testing.assert_array_equal(eight(np.rot90(image)), np.rot90(eight(image)))
+
+
+MEASURE = """
+import re
+import numpy as np
+from deblur_cli.photo import Encoding, Photo
+from deblur_cli.restore import output_of
+
+def memory(kind):
+    return 1024 * int(re.search(rf"{kind}:\\s+(\\d+)", open("/proc/self/status").read())[1])
+
+def peak(h, w, ensemble):
+    photo = Photo(np.zeros((h, w, 3), np.uint8), None, Encoding("PNG"))
+    open("/proc/self/clear_refs", "w").write("5")
+    before = memory("VmRSS")
+    output_of(photo, lambda tile: tile, tile=256, overlap=64, ensemble=ensemble)
+    return (memory("VmHWM") - before) / (h * w * 3 * 4)
+
+peak(64, 64, True)
+print(peak(603, 901, True) - peak(603, 901, False))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_it_takes_the_memory_of_one_photo_more() -> None:
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is given back at once
+    run = [sys.executable, "-c", MEASURE]
+    photos = float(subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout)
+    assert 0.8 < photos < 1.3

@@ -132,10 +132,8 @@ def output_of(
             if progress:
                 progress(run * len(plan) + number, runs * len(plan))
 
-        turned = turn(seen)
-        h, w = turned.shape[-2:]
-        padded = pad_to_unit(turned, unit)
-        del turned  # where it was padded, a photo's worth of memory
+        h, w = turn(torch.empty(image.shape[-2:], device="meta")).shape
+        padded = pad_to_unit(turn(seen), unit)  # in one go: the turned photo is not kept beside it
         return _in_tiles(padded, image.shape[1], predict, plan_for(h, w), begins)[..., :h, :w]
 
     plan = plan_for(image.shape[-2], image.shape[-1])
