@@ -156,7 +156,7 @@ def test_pickles_of_tensors_revisions_and_files_that_are_chosen(
         ("hub:ann/net@", 2, "names no weights at the Hugging Face Hub"),
         ("hub:ann/none", 3, "hub:ann/none: the Hub has no such repository, or it is a private one\n       Look for it at"),
         ("hub:ann/private", 3, "HF_TOKEN is the key to your private ones"),
-        ("hub:ann/net@v9", 3, "hub:ann/net@v9: ann/net has no revision 'v9'"),
+        ("hub:ann/net@v9", 3, "hub:ann/net@v9: there is no revision 'v9' of it\n       Look for those that there are at"),
         ("hub:ann/net:no.pth", 3, "hub:ann/net:no.pth: there is no file 'no.pth' in it\n       Choose one:\n       hub:ann/net:model.safetensors"),
         ("hub:ann/several", 3, "hub:ann/several: there are 2 files of weights in it\n       Choose one:\n       hub:ann/several:a.safetensors\n       hub:ann/several:more/b.pth"),
         ("hub:ann/several@main:no.pth", 3, "\n       hub:ann/several@main:more/b.pth"),
@@ -244,6 +244,8 @@ def test_a_hub_that_is_away_costs_one_message_and_what_is_there_still_works(
     assert "hub:ann/net: ConnectError" in outcome.err
     assert "What was fetched before needs no network: --weights hub:ann/net" in outcome.err
     assert deblur("a.png", "--weights", "hub:ann/net").code == 0
+    first = deblur("a.png", "--weights", "hub:ann/pickle", "--download", "--overwrite")
+    assert (first.code, "With a file from elsewhere: --weights FILE" in first.err) == (3, True)
     monkeypatch.setattr(constants, "ENDPOINT", "http://example.org")
     assert "only https is trusted; see HF_ENDPOINT" in deblur("download-weights", "hub:ann/net").err
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

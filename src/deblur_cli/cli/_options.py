@@ -27,8 +27,8 @@ BatchOutput = Annotated[
 Weights = Annotated[
     str,
     typer.Option(
-        metavar="NAME|FILE|hub:OWNER/NAME",
-        help="Which network: a name, a .pth, .pt or .safetensors of a Restormer, or one of the Hugging Face Hub.",
+        metavar="NAME|FILE|hub:...",
+        help="Which network: a name, a .pth, .pt or .safetensors of a Restormer, or hub:OWNER/NAME of the Hugging Face Hub.",
     ),
 ]
 Download = Annotated[bool, flag("--download", help="Fetch the weights first if they are missing.")]

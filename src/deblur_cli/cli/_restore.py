@@ -57,15 +57,15 @@ def run(
     photos: Annotated[
         list[str] | None, typer.Argument(metavar="PHOTO", help="Photos to sharpen; - is standard input.")
     ] = None,
+    output: Output = None,
+    weights: Weights = "auto",
+    download: Download = False,
+    strength: Strength = 1.0,
     left: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Instead of a photo: the left view of a dual-pixel pair, and"),
     ] = None,
     right: Annotated[str | None, typer.Option(metavar="FILE", help="its right view.")] = None,
-    output: Output = None,
-    weights: Weights = "auto",
-    download: Download = False,
-    strength: Strength = 1.0,
     region: Annotated[
         str | None,
         typer.Option(metavar="X,Y,W,H", help="Sharpen only this part; the rest stays as it is."),

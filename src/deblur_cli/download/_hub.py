@@ -53,8 +53,12 @@ def ask_hub(name: str) -> WeightsEntry:
     try:
         entry = _ask(parse_hub_name(name))
     except WeightsError as error:
-        hint = error.hint or f"What was fetched before needs no network: --weights {name}"
-        raise WeightsError(f"{name}: {error.message}", hint=hint) from error
+        otherwise = (
+            f"What was fetched before needs no network: --weights {name}"
+            if find_pinned(name)
+            else "A mirror of the Hub: set HF_ENDPOINT. With a file from elsewhere: --weights FILE"
+        )
+        raise WeightsError(f"{name}: {error.message}", hint=error.hint or otherwise) from error
     return find_pinned(entry.name) or entry  # what was fetched before must be the same again
 
 
@@ -74,7 +78,10 @@ def _ask(asked: HubName) -> WeightsEntry:
                 asked.repository, revision=asked.revision, files_metadata=True, timeout=TIMEOUT_S
             )
         except RevisionNotFoundError as error:
-            raise WeightsError(f"{asked.repository} has no revision {asked.revision!r}") from error
+            raise WeightsError(
+                f"there is no revision {asked.revision!r} of it",
+                hint=f"Look for those that there are at {page}",
+            ) from error
         except RepositoryNotFoundError as error:
             raise WeightsError(
                 "the Hub has no such repository, or it is a private one",
