@@ -275,6 +275,8 @@ def test_list_and_check_know_what_was_fetched(hub: HubServer, deblur: Deblur) ->
 def test_a_batch_is_pinned_to_the_hash_in_its_journal_and_its_reports(hub: HubServer, deblur: Deblur) -> None:
     put_photo("in/a.png")
     run = ("batch", "in", "-o", "out", "--weights", "hub:ann/net", "--shake", "off", "--json")
+    missing = deblur(*run)
+    assert (missing.code, "the weights hub:ann/net are not installed" in missing.err) == (3, True)
     planned = deblur(*run, "--download", "--dry-run")
     assert (planned.code, hub.requests) == (0, [])
     outcome = deblur(*run, "--download", "--report", "report.html")
