@@ -138,6 +138,7 @@ def cut_journal() -> None:
         (lambda: Path("out/1.png").unlink(), [], "its result is gone"),
         (lambda: Path("out/1.png").write_bytes(b"cut"), [], "its result has changed"),
         (lambda: None, ["--strength", "0.5"], "made with other options"),
+        (lambda: None, ["--ensemble"], "made with other options"),
         (lambda: None, ["--tile", "256"], "made with other options"),
         (lambda: None, ["--weights", "motion"], "made with other options"),
         (lambda: None, ["--overwrite"], "overwritten, as asked"),

@@ -168,6 +168,18 @@ def test_verbose_says_what_a_photo_was_made_with(deblur: Deblur, tiny: str) -> N
         assert words in err
 
 
+def test_the_ensemble_says_what_it_costs_before_and_after(deblur: Deblur, tiny: str) -> None:
+    photo("a.png")
+    single = deblur("a.png", "-o", "one.png", "--weights", tiny, "--verbose").err
+    assert "ensemble" not in single
+    assert "runs: 1" in single
+    outcome = deblur("a.png", "-o", "eight.png", "--weights", tiny, "--ensemble")
+    before, after = outcome.err.splitlines()
+    assert before == "ensemble: the mean of eight runs, which takes eight times as long as one"
+    assert " s for 8 runs; " in after
+    assert not np.array_equal(samples("one.png"), samples("eight.png"))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 20_000), (9, 2)])
 def test_any_size_is_restored(size: tuple[int, int], deblur: Deblur, tiny: str) -> None:
     photo("a.png", *size)

@@ -736,15 +736,34 @@ def test_list_needs_no_torch_and_no_network() -> None:
     assert "denoise-gray" in result.stdout
 
 
-def test_all_leaves_the_dual_pixel_weights_out_and_says_so(deblur: Deblur) -> None:
+def test_all_are_all_and_those_for_pairs_say_how_they_are_used(deblur: Deblur) -> None:
     with Server(Answer(DATA)) as server:
         text = table(url_source(server)) + table(
-            url_source(server), name="dual", config="dual_pixel = true, inp_channels = 6"
+            url_source(server, "dual.pth"), name="dual", config="dual_pixel = true, inp_channels = 6"
         )
         outcome = deblur(text, "download-weights", "--all")
     assert outcome.code == 0
-    assert "left out, since only the Python API can use it: dual" in outcome.err
-    assert server.ranges == [None]
+    assert "next: deblur --left L.png --right R.png" in outcome.err
+    assert server.ranges == [None, None]
+
+
+def test_a_pair_takes_the_weights_for_pairs_and_fetches_them_if_asked(deblur: Deblur, tmp_path: Path) -> None:
+    config = RestormerConfig(**{**TINY.__dict__, "inp_channels": 6, "dual_pixel": True})
+    file = io.BytesIO()
+    torch.save({"params": random_model(config).state_dict()}, file)
+    for name in ("L.png", "R.png"):
+        Image.new("RGB", (24, 16), (90, 120, 150)).save(tmp_path / name)
+    pair = ("--left", "L.png", "--right", "R.png", "-o", "sharp.png", "--verbose")
+    with Server(Answer(file.getvalue())) as server:
+        text = table(url_source(server), name="defocus-dual-pixel", data=file.getvalue())
+        missing = deblur(text, *pair)
+        assert (missing.code, server.ranges) == (3, [])
+        assert "deblur download-weights defocus-dual-pixel, or add --download" in missing.err
+        outcome = deblur(text, *pair, "--download")
+        assert outcome.code == 0, outcome.err
+    assert "weights: defocus-dual-pixel" in outcome.err
+    with Image.open("sharp.png") as image:
+        assert image.size == (24, 16)
 
 
 # Files that were fetched by hand

@@ -161,6 +161,8 @@ class Console:
         if self._quiet:
             return
         target = "standard output" if event.job.target is None else event.job.target
+        runs = event.details.get("runs", 1)
+        took = f"{event.elapsed_s:.1f} s" + (f" for {runs} runs" if runs > 1 else "")
         self._print(
             Text.assemble(
                 ("✓ " if self._rich.is_terminal else "", "green"),
@@ -171,7 +173,7 @@ class Console:
                     else f" -> {printable(str(target))}",
                     "dim",
                 ),
-                (f"  ({event.elapsed_s:.1f} s; {change_in_words(event)})", "dim"),
+                (f"  ({took}; {change_in_words(event)})", "dim"),
             )
         )
         for note in event.notes:

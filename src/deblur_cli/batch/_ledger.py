@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from deblur_cli import storage
-from deblur_cli.batch._loop import disk_full, is_full
+from deblur_cli.batch._failures import disk_full, is_full
 from deblur_cli.batch._sweep import sweep
 from deblur_cli.errors import PhotoError
 from deblur_cli.events import Event, Failed, Finished

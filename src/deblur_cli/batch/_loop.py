@@ -1,6 +1,5 @@
 """The loop of one process: while a photo is restored, the next one is read and the last one written, each in a process that may crash."""
 
-import errno
 import io
 import os
 import sys
@@ -13,13 +12,22 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from deblur_cli import storage
+from deblur_cli.batch._failures import DiskFullError, explained, is_full
 from deblur_cli.batch._sweep import sweep
-from deblur_cli.errors import DeblurError, PhotoError
+from deblur_cli.errors import PhotoError
 from deblur_cli.events import Event, Failed, Finished, Preview, Progressed, Started
 from deblur_cli.isolated import Isolated
 from deblur_cli.jobs import Job
 from deblur_cli.journal import Stamp, stamp_of
-from deblur_cli.photo import Photo, format_of_name, import_codecs, preview_of, read_photo, write_photo
+from deblur_cli.photo import (
+    Photo,
+    format_of_name,
+    import_codecs,
+    preview_of,
+    read_pair,
+    read_photo,
+    write_photo,
+)
 
 T = TypeVar("T")
 
@@ -37,10 +45,6 @@ class Restored(Protocol):
 
 Process = Callable[[Photo, Progress], Restored]
 Emit = Callable[[Event], None]
-
-
-class DiskFullError(PhotoError):
-    """The disk is full: every other photo would fail too."""
 
 
 @dataclass(frozen=True)
@@ -234,9 +238,11 @@ def _read(job: Job, files: FileOptions, data: bytes | None) -> _Read | PhotoErro
         if job.source is None:
             return _Read(read_photo(io.BytesIO(data or b""), max_megapixels=files.max_megapixels), None)
         before = _stamp(job.source)
-        photo = read_photo(
-            job.source if data is None else _named(data, job.name), max_megapixels=files.max_megapixels
-        )
+        if job.right is None:
+            source = job.source if data is None else _named(data, job.name)
+            photo = read_photo(source, max_megapixels=files.max_megapixels)
+        else:
+            photo = read_pair(job.source, job.right, max_megapixels=files.max_megapixels)
         changed = _stamp(job.source) != before if data is None else before and before[0] != len(data)
         if before is None or changed:
             return PhotoError(
@@ -307,43 +313,3 @@ def _make_folder(folder: Path) -> None:
         raise PhotoError(
             f"{folder}: the folder cannot be made: {error.strerror}", hint="Choose another -o."
         ) from error
-
-
-def explained(job: Job, error: Exception) -> PhotoError:
-    """An exception as the failure of a photo; raised again if it would fail every other photo too."""
-    if is_full(error):
-        return disk_full(
-            error.message
-            if isinstance(error, PhotoError)
-            else f"{job.target or 'standard output'}: the disk is full"
-        )
-    if isinstance(error, PhotoError):
-        return error
-    if isinstance(error, DeblurError):
-        raise error
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(
-        error
-    ):  # as torch's CPU allocator says it
-        return PhotoError(f"{job.name}: not enough memory", hint="Try a smaller --tile, such as 256.")
-    if isinstance(error, OSError):
-        return PhotoError(f"{job.target or 'standard output'}: cannot be written: {error.strerror}")
-    return PhotoError(
-        f"{job.name}: failed unexpectedly: {type(error).__name__}: {error}",
-        hint="This is a fault in deblur, or in a library: please report it, with the photo if you can.",
-    )
-
-
-def is_full(error: BaseException | None) -> bool:
-    """Whether an error comes from a disk, or a user's share of it, that is full."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__
-    return False
-
-
-def disk_full(message: str) -> DiskFullError:
-    """The error that says what to do about it."""
-    return DiskFullError(
-        message, hint="Free some space and run the same command again: what is done stays done."
-    )

@@ -15,6 +15,7 @@ from deblur_cli.cli._options import (
     BatchOutput,
     Devices,
     Download,
+    Ensemble,
     KeepTimes,
     Kernel,
     MaxMegapixels,
@@ -36,6 +37,7 @@ from deblur_cli.cli._options import (
     flag,
 )
 from deblur_cli.cli._perform import Emit, perform
+from deblur_cli.cli._weights import pinned
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def batch(
     strength: Strength = 1.0,
     shake: Shake = "auto",
     kernel: Kernel = None,
+    ensemble: Ensemble = False,
     tile: Tile = "auto",
     overlap: Overlap = None,
     window: Window = None,
@@ -100,6 +103,7 @@ def batch(
 ) -> None:
     """Sharpen all photos of a folder and of the folders in it; run again, it does what is left."""
     from deblur_cli.batch import Ledger
+    from deblur_cli.console import Console
     from deblur_cli.jobs import Naming, in_order, parse_shard, plan_batch, read_list
     from deblur_cli.journal import results_in
     from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
@@ -109,6 +113,8 @@ def batch(
     chosen = EngineOptions(engine, workers, address)
     if report_file:
         check_report(report_file)
+    if not dry_run:
+        options = pinned(options, Console(quiet=quiet))
     share = parse_shard(shard) if shard else None
     listed = read_list(sys.stdin.buffer, nul=nul) if STANDARD_INPUT in inputs else []
     files = files_of([*inputs, *listed], output, keep_times=keep_times)

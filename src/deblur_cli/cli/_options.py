@@ -34,8 +34,8 @@ BatchOutput = Annotated[
 Weights = Annotated[
     str,
     typer.Option(
-        metavar="NAME|FILE",
-        help="Which network: a name, or a .pth, .pt or .safetensors of a Restormer.",
+        metavar="NAME|FILE|hub:...",
+        help="Which network: a name, a .pth, .pt or .safetensors of a Restormer, or hub:OWNER/NAME of the Hugging Face Hub.",
         autocompletion=complete_weights,
     ),
 ]
@@ -104,6 +104,13 @@ Kernel = Annotated[
         show_default="none",
     ),
 ]
+Ensemble = Annotated[
+    bool,
+    flag(
+        "--ensemble",
+        help="Mean of eight runs, over the photo turned and mirrored: a little better, in eight times the time.",
+    ),
+]
 Suffix = Annotated[
     str, typer.Option(metavar="TEXT", help="Put after the name of results that go beside their inputs.")
 ]
@@ -114,7 +121,7 @@ Verbose = Annotated[bool, flag("--verbose", "-v", help="Say what each photo was 
 
 @dataclass(frozen=True)
 class Options:
-    """What every restoring command takes; `run` alone: a region; a worker: its part of the memory."""
+    """What every restoring command takes; `run` alone: a region, and the right view of a pair; a worker: its part of the memory."""
 
     weights: str
     download: bool
@@ -132,19 +139,23 @@ class Options:
     max_megapixels: float = 200
     shake: str = "auto"
     kernel: str | None = None
+    ensemble: bool = False
     keep_times: bool = False
     kernel_from: str | None = None
     region: str | None = None
+    right: str | None = None
     memory_share: float = 1.0
 
     @classmethod
     def of(cls, context: typer.Context) -> "Options":
-        """Those of the command that is running; weights that are to be downloaded are told by their name."""
+        """Those of the command that is running; weights for a pair, or that are to be downloaded, are told by their name."""
         names = {field.name for field in fields(cls)}
         options = cls(**{name: value for name, value in context.params.items() if name in names})
-        return (
-            replace(options, weights="motion") if options.download and options.weights == "auto" else options
-        )
+        if options.weights == "auto" and options.right is not None:
+            return replace(options, weights="defocus-dual-pixel")
+        if options.weights == "auto" and options.download:
+            return replace(options, weights="motion")
+        return options
 
 
 def parse_region(text: str, option: str = "--region") -> tuple[int, int, int, int]:

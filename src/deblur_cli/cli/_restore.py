@@ -13,6 +13,7 @@ from deblur_cli.cli._app import DEFAULT_COMMAND, app
 from deblur_cli.cli._options import (
     Device,
     Download,
+    Ensemble,
     KeepTimes,
     Kernel,
     MaxMegapixels,
@@ -54,12 +55,17 @@ AUTO_WEIGHTS_IN_WORDS = {
 def run(
     context: typer.Context,
     photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTO", help="Photos to sharpen; - is standard input.")
-    ],
+        list[str] | None, typer.Argument(metavar="PHOTO", help="Photos to sharpen; - is standard input.")
+    ] = None,
     output: Output = None,
     weights: Weights = "auto",
     download: Download = False,
     strength: Strength = 1.0,
+    left: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Instead of a photo: the left view of a dual-pixel pair, and"),
+    ] = None,
+    right: Annotated[str | None, typer.Option(metavar="FILE", help="its right view.")] = None,
     region: Annotated[
         str | None,
         typer.Option(metavar="X,Y,W,H", help="Sharpen only this part; the rest stays as it is."),
@@ -73,6 +79,7 @@ def run(
     save_kernel: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write the shake that was found as a picture.")
     ] = None,
+    ensemble: Ensemble = False,
     tile: Tile = "auto",
     overlap: Overlap = None,
     window: Window = None,
@@ -92,12 +99,28 @@ def run(
     from deblur_cli.jobs import Naming, plan_photos
     from deblur_cli.photo import format_of_name, output_extension
 
-    _refuse_unknown_command(photos[0])
+    photos = _named_photos(photos, left, right)
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
     options = Options.of(context)
     if save_kernel:
         check_kernel_file(save_kernel, photos, options.shake, overwrite=overwrite)
-    restore_all(plan_photos(photos, naming), options, save_kernel, overwrite=overwrite)
+    restore_all(plan_photos(photos, naming, right), options, save_kernel, overwrite=overwrite)
+
+
+def _named_photos(photos: list[str] | None, left: str | None, right: str | None) -> list[str]:
+    """The photos, or the left view of a pair. UsageError if neither or both are named, or one view only."""
+    if left is None and right is None:
+        if not photos:
+            raise UsageError("no photo is named", hint="For example: deblur photo.jpg")
+        _refuse_unknown_command(photos[0])
+        return photos
+    if photos:
+        raise UsageError("photos and a pair do not go together", hint="Run it once for each.")
+    if left is None or right is None:
+        raise UsageError("a pair has two views", hint="For example: deblur --left L.png --right R.png")
+    if left == right:
+        raise UsageError(f"{left} cannot be both views of a pair", hint="Name two files.")
+    return [left]
 
 
 def check_kernel_file(path: Path, photos: list[str], shake: str, *, overwrite: bool) -> None:
@@ -155,14 +178,13 @@ def load_process(options: Options, console: "Console") -> "Process":
 
     from deblur_cli.api import Deblurrer
     from deblur_cli.cli._weights import fetch
-    from deblur_cli.registry import find_weights
     from deblur_cli.restore import check_strength
 
     check_strength(options.strength)
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.download and not Path(options.weights).is_file():
-        fetch(find_weights(options.weights), console)
+        fetch(options.weights, console)
     deblurrer = Deblurrer(
         options.weights,
         options.device,
@@ -174,9 +196,13 @@ def load_process(options: Options, console: "Console") -> "Process":
         shake=options.shake,
         kernel=options.kernel,
         kernel_from=lamp,
+        ensemble=options.ensemble,
     )
+    deblurrer.check_views(1 if options.right is None else 2)
     if options.weights == "auto":
         console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
+    if options.ensemble:
+        console.say("ensemble: the mean of eight runs, which takes eight times as long as one")
     for name, asked, used in (
         ("tile", tile, deblurrer.tile),
         ("overlap", options.overlap, deblurrer.overlap),

@@ -26,6 +26,7 @@ class Page:
         self._figures: list[str] = []
         self._rows: list[str] = []
         self._notes: list[str] = []
+        self._weights: dict[str, None] = {}
 
     def wants_preview(self, job: Job) -> bool:
         """Whether this photo, of all that are restored one after the other, is to be shown."""
@@ -37,6 +38,7 @@ class Page:
         if isinstance(event, Finished):
             change = change_in_words(event)
             target = "" if event.job.target is None else str(event.job.target)
+            self._weights[_weights_of(event)] = None
             size = f"{event.size[1]} x {event.size[0]}"
             self._rows.append(_row(event.job.name, target, size, f"{event.elapsed_s:.1f} s", change))
             self._notes += [_row(event.job.name, note) for note in event.notes]
@@ -64,7 +66,7 @@ class Page:
         page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
             outcome=html.escape(outcome),
             counts=tiles,
-            speed=speed,
+            speed=html.escape(". ".join([speed, *filter(None, self._weights)])),
             failures=_section("Failed", failed, ("photo", "reason")),
             figures="\n".join(self._figures),
             shown=self._shown(report),
@@ -85,6 +87,14 @@ class Page:
         if len(self._figures) < report.finished:
             return f"{len(self._figures)} of {report.finished:,} photos, evenly spread. "
         return ""
+
+
+def _weights_of(event: Finished) -> str:
+    """Which weights a photo was made with, pinned by their hash where it is known."""
+    made_with = event.details.get("made_with", {})
+    sha256 = made_with.get("weights sha256")
+    pinned = f" (SHA-256 {sha256})" if sha256 else ""
+    return f"Weights: {made_with['weights']}{pinned}" if "weights" in made_with else ""
 
 
 def _row(*cells: str) -> str:
