@@ -22,6 +22,7 @@ LAYERS: dict[str, set[str] | str] = {
     "stream": {"model", "errors"},
     "device": {"errors"},
     "shake": {"tiles", "errors"},
+    "sharpness": {"errors"},
     "restore": {"tiles", "photo", "errors"},
     "evaluate": {"photo", "errors"},
     "isolated": {"errors"},

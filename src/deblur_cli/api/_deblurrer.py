@@ -13,8 +13,9 @@ from torch import Tensor
 
 from deblur_cli import shake, stream
 from deblur_cli.api._shake import Kernel, check_shake, read_kernel, told_of
+from deblur_cli.api._sharpness import sharpness_of
 from deblur_cli.device import auto_tile, choose_device, choose_dtype, free_memory, peak_bytes
-from deblur_cli.download import choose_entry, find_installed
+from deblur_cli.download import choose_entries, choose_entry, find_installed
 from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import (
@@ -54,7 +55,8 @@ LUMINANCE = (0.299, 0.587, 0.114)
 class Deblurrer:
     """A network, loaded once and ready for any number of photos.
 
-    weights: a name from `deblur download-weights --list`, or a .pth, .pt or .safetensors file of a Restormer.
+    weights: a name from `deblur download-weights --list`, or a .pth, .pt or .safetensors file of a Restormer. auto: motion if it
+    is installed, else compact; and where defocus is installed beside motion, that for each photo that is out of focus.
     device: auto, cpu, cuda, cuda:N or mps. precision: auto, fp32 or bf16. tile: auto, 0 for the whole photo, or a size
     in pixels. window: of the attention's statistics in pixels, 0 for the whole tile; by default what the weights were
     trained with. memory_share: the part of the device's free memory that is ours, where several processes share it.
@@ -94,6 +96,20 @@ class Deblurrer:
                 f"{self.weights}: a {self.model.config.inp_channels}-channel dual-pixel checkpoint, which needs two views",
                 hint="A photo file holds one view; the Python API's model module runs such networks.",
             )
+        self.for_lens: Deblurrer | None = None
+        if weights == "auto" and len(choose_entries("auto")) > 1:
+            self.for_lens = Deblurrer(
+                "defocus",
+                device,
+                precision,
+                tile,
+                window,
+                overlap=overlap,
+                memory_share=memory_share,
+                shake=shake,
+                kernel=kernel,
+                kernel_from=kernel_from,
+            )
 
     def __call__(self, image: Image, *, strength: float = 1.0) -> Image:
         """Sharpen a PIL image or an array; the result has the same type, size, mode and dtype.
@@ -122,6 +138,8 @@ class Deblurrer:
         self, photo: Photo, *, region: Region | None = None, progress: Progress | None = None
     ) -> Output:
         """What is made of a photo, or a region of it, before any of it is mixed with the photo: see `restore.mix`."""
+        if self.for_lens and (seen := sharpness_of(photo)) and seen.kind == "lens":
+            return self.for_lens.output(photo, region=region, progress=progress)
         run = _Run(self, progress)
         unshake = None if self.shake == "off" else run.unshake_by(self._kernel_of(photo))
         whole_or_part = output_of if region is None else partial(output_of_region, region=region)

@@ -127,6 +127,7 @@ class Options:
     kernel_from: str | None = None
     region: str | None = None
     memory_share: float = 1.0
+    only_blurred: bool = False
 
     @classmethod
     def of(cls, context: typer.Context) -> "Options":

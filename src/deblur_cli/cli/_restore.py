@@ -39,12 +39,14 @@ from deblur_cli.cli._perform import Emit, perform
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from deblur_cli.batch import FileOptions, Process
+    from deblur_cli.batch import FileOptions, Process, Progress, Restored
     from deblur_cli.console import Console
     from deblur_cli.events import Event
     from deblur_cli.jobs import Plan
+    from deblur_cli.photo import Photo
 
 AUTO_WEIGHTS_IN_WORDS = {
+    "motion or defocus": "weights: motion, and defocus for photos that are out of focus; the small network of the package is --weights compact",
     "motion": "weights: motion; the small network of the package is --weights compact",
     "compact": "weights: compact, the small network of the package; for the published ones: deblur download-weights",
 }
@@ -153,7 +155,7 @@ def load_process(options: Options, console: "Console") -> "Process":
 
     import torch  # after what needs no torch: its import takes a second or two
 
-    from deblur_cli.api import Deblurrer
+    from deblur_cli.api import Deblurrer, sharpness_of
     from deblur_cli.cli._weights import fetch
     from deblur_cli.registry import find_weights
     from deblur_cli.restore import check_strength
@@ -176,16 +178,20 @@ def load_process(options: Options, console: "Console") -> "Process":
         kernel_from=lamp,
     )
     if options.weights == "auto":
-        console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
+        console.say(AUTO_WEIGHTS_IN_WORDS["motion or defocus" if deblurrer.for_lens else deblurrer.weights])
     for name, asked, used in (
         ("tile", tile, deblurrer.tile),
         ("overlap", options.overlap, deblurrer.overlap),
     ):
         if isinstance(asked, int) and asked != used:
             console.say(f"--{name} {asked} is rounded to {used}, a multiple of 8")
-    return lambda photo, progress: deblurrer.restore(
-        photo, strength=options.strength, region=region, progress=progress
-    )
+
+    def process(photo: "Photo", progress: "Progress") -> "Restored | str":
+        if options.only_blurred and (seen := sharpness_of(photo)) and seen.kind == "none":
+            return f"its blur is {seen.width:.1f} px wide, and from {seen.limit:.1f} px on it would count as blurred"
+        return deblurrer.restore(photo, strength=options.strength, region=region, progress=progress)
+
+    return process
 
 
 def file_options(options: Options) -> "FileOptions":

@@ -8,6 +8,7 @@ from deblur_cli.download._fetch import fetch_weights, install_file
 from deblur_cli.download._installed import (
     Installed,
     cache_folder,
+    choose_entries,
     choose_entry,
     find_installed,
     hub_cache_folder,
@@ -16,6 +17,7 @@ from deblur_cli.download._installed import (
 __all__ = [
     "Installed",
     "cache_folder",
+    "choose_entries",
     "choose_entry",
     "fetch_weights",
     "find_installed",

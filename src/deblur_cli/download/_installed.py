@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from deblur_cli.errors import WeightsError
-from deblur_cli.registry import BundledSource, HubSource, WeightsEntry, find_weights
+from deblur_cli.registry import BundledSource, HubSource, WeightsEntry, find_weights, load_registry
 
 Place = Literal["package", "cache", "Hub cache"]
 
@@ -59,9 +59,17 @@ def hub_cache_folder() -> Path:
 
 def choose_entry(name: str) -> WeightsEntry:
     """The entry of that name; auto is motion where it is installed, else compact. UsageError for an unknown name."""
-    if name == "auto":
-        name = "motion" if find_installed(find_weights("motion")) else "compact"
-    return find_weights(name)
+    return choose_entries(name)[0]
+
+
+def choose_entries(name: str) -> tuple[WeightsEntry, ...]:
+    """The same, and where auto is motion and defocus is installed too, that one after it: for photos that are out of focus."""
+    if name != "auto":
+        return (find_weights(name),)
+    motion, defocus = find_weights("motion"), load_registry().get("defocus")
+    if not find_installed(motion):
+        return (find_weights("compact"),)
+    return (motion, defocus) if defocus and find_installed(defocus) else (motion,)
 
 
 def find_installed(entry: WeightsEntry, *, rehash: bool = False) -> Installed | None:
