@@ -15,6 +15,7 @@ from torch import Tensor
 from deblur_cli.api import sharpness_of
 from deblur_cli.journal import Journal, stamp_of
 from deblur_cli.photo import Encoding, Photo
+from deblur_cli.shake import Shake
 from deblur_cli.sharpness import Sharpness, measure
 from test_cli import Deblur, deblur, photo, tiny  # noqa: F401  fixtures
 
@@ -136,22 +137,42 @@ def test_depth_and_transparency_make_no_difference(dtype: type) -> None:
 # deblur info
 
 
+def shake_of(sure: float) -> Shake:
+    kernel = torch.zeros(1, 1, 11, 11)
+    kernel[..., 5, 1:10] = 1 / 9
+    return Shake(kernel, torch.full((1, 1), sure))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "traced", "kind", "words"),
+    [
+        (None, None, "none", "sharp (sharpness "),
+        (disc(8), None, "lens", "out of focus, "),
+        (disc(8), shake_of(0.3), "lens", "out of focus, "),
+        (disc(8), shake_of(0.8), "shake", "shake, path 8 px at 0°, 80% sure"),
+        (line(16), None, "shake", "shake, "),
+        (line(16), shake_of(0.3), "shake", "shake, path 8 px at 0°, 30% sure"),
+        (None, shake_of(0.3), "none", "sharp (sharpness "),
+        (None, shake_of(0.8), "none", "sharp, path 8 px at 0°, 80% sure"),
+    ],
+)
 def test_info_tells_of_blur_and_shake_in_one_message(
+    kernel: Tensor | None,
+    traced: Shake | None,
+    kind: str,
+    words: str,
     deblur: Deblur,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    save("sharp.png", portrait())
-    save("soft.png", blurred(portrait(), disc(10)))
-    shaken = str(EXAMPLES / "astronaut.jpg")
-    outcome = deblur("info", "sharp.png", "soft.png", shaken, "--json")
-    told = [json.loads(line) for line in outcome.out.splitlines()]
-    assert [each["blur"] for each in told] == ["none", "lens", "shake"]
-    assert told[0]["sharpness"] > 50 > told[1]["sharpness"]
-    assert told[2]["blur_px"] > 3
-    assert told[2]["shake_length_px"] > 5
-    lines = deblur("info", "soft.png", shaken).out.splitlines()
-    assert "out of focus, " in lines[1]
-    assert "shake, " in lines[2]
-    assert "; path " in lines[2]
+    monkeypatch.setattr("deblur_cli.shake.estimate", lambda light: traced)
+    save("a.png", blurred(portrait(), kernel))
+    told = json.loads(deblur("info", "a.png", "--json").out)
+    assert told["blur"] == kind
+    assert (told["sharpness"] > 50) == (kind == "none")
+    assert told["shake_sure"] == (traced and round(float(traced.sure.mean()), 2))
+    message = deblur("info", "a.png").out.splitlines()[1]
+    assert words in message
+    assert ("path" in message) == ("path" in words)
 
 
 # deblur sort

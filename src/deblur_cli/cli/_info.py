@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deblur_cli.photo import PhotoInfo
 
 SURE = 0.5
-"""From which on a shake that was traced counts, whatever the edges say."""
+"""From which on a shake that was traced counts: who has seen its path knows better than who looked at edges."""
 
 
 @app.command(no_args_is_help=True)
@@ -91,9 +91,7 @@ def _blur_in(name: str, decoder: "Isolated") -> dict[str, Any]:
     if seen is None:
         return {**blur, "shake_length_px": None, "shake_direction_deg": None, "shake_sure": None}
     sure = float(seen.sure.mean())
-    if (
-        sure > SURE and blur["blur"] == "lens"
-    ):  # whoever has traced a path knows better than whoever has looked at edges
+    if sure > SURE and blur["blur"] == "lens":
         blur["blur"] = "shake"
     return {
         **blur,
@@ -104,9 +102,11 @@ def _blur_in(name: str, decoder: "Isolated") -> dict[str, Any]:
 
 
 def _in_words(blur: dict[str, Any]) -> str:
-    """One message: the shake's own path where there is a shake, for it is told twice."""
-    words = f"{blur_in_words(blur)} (sharpness {blur['sharpness'] or 0:.0f})"
-    if blur["shake_length_px"] is None or (blur["blur"] != "shake" and blur["shake_sure"] <= SURE):
-        return words
-    length, direction, sure = (blur[f"shake_{key}"] for key in ("length_px", "direction_deg", "sure"))
-    return f"{words}; path {length:.0f} px at {direction:.0f}°, {sure:.0%} sure"
+    """One message: of a shake that was traced its path, and else how wide the blur is."""
+    kind, length, direction, sure = (
+        blur[key] for key in ("blur", "shake_length_px", "shake_direction_deg", "shake_sure")
+    )
+    words = blur_in_words(blur)
+    if length is not None and (kind == "shake" or sure > SURE):
+        words = f"{words.partition(',')[0]}, path {length:.0f} px at {direction:.0f}°, {sure:.0%} sure"
+    return words if blur["sharpness"] is None else f"{words} (sharpness {blur['sharpness']:.0f})"

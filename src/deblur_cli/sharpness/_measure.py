@@ -14,6 +14,8 @@ from deblur_cli.sharpness._places import PATCH, telling_patches
 
 WIDE = 7.0
 """Pixels; what is wider is measured at half the size."""
+SMALLEST = 16
+"""Pixels a side of a photo that has edges to look at."""
 FLAT = 0.004
 """Standard deviation of values below which a patch holds nothing but noise and rounding."""
 SHARPEST = 0.25
@@ -48,6 +50,8 @@ class Sharpness:
 @torch.inference_mode()
 def measure(luma: Tensor) -> Sharpness | None:
     """(h, w) float32, brightness as the file has it, about 0..1, on the CPU -> how sharp; None where there is nothing to tell it by."""
+    if min(luma.shape) < SMALLEST:
+        return None
     scale, frame = 1, luma
     while True:
         seen = _seen(frame)
@@ -75,4 +79,6 @@ def _seen(frame: Tensor) -> tuple[float, float] | None:
     reached = weights[order].cumsum(0) / weights.sum()
     log = logs[order][int((reached < SHARPEST).sum())]
     half = order[: max(FEWEST, len(order) // 2)]
-    return max(0.0, float(2**log - 1)), float((shaken * weights)[half].sum() / weights[half].sum())
+    # Never below 0, and still different for photos that are all sharp.
+    width = F.softplus(2**log - 1, beta=4)
+    return float(width), float((shaken * weights)[half].sum() / weights[half].sum())
