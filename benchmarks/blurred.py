@@ -273,9 +273,11 @@ def print_bursts(bursts: list[list[Answer]]) -> None:
     for name in ("sharpness", "laplacian", "reblur"):
         values = torch.tensor([[getattr(answer, name) for answer in burst] for burst in bursts])
         widths = torch.tensor([[answer.case.width for answer in burst] for burst in bursts])
-        first = (values.argmax(1) == widths.argmin(1)).float().mean().item()
+        chosen = widths.gather(1, values.argmax(1, keepdim=True))[:, 0]
+        first = (chosen == widths.amin(1)).float().mean().item()
         i, j = torch.triu_indices(len(BURST), len(BURST), 1)
-        right = ((values[:, i] - values[:, j]) * (widths[:, i] - widths[:, j]) < 0).float().mean().item()
+        order = ((values[:, i] - values[:, j]) * (widths[:, i] - widths[:, j]))[widths[:, i] != widths[:, j]]
+        right = (order < 0).float().mean().item()
         print(f"| {name} | {first:.0%} | {right:.1%} |")
 
 

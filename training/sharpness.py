@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from deblur_cli.sharpness._features import COUNT, features_of, turned
 from deblur_cli.sharpness._meter import Meter
@@ -205,7 +205,7 @@ def learn(meter: Meter, examples: Tensor, epochs: int) -> None:
             rate.step()
             sums.append(torch.stack(figures).detach())
         print(f"{epoch}:", *(f"{x:.3f}" for x in torch.stack(sums).mean(0).tolist()), flush=True)
-    first = meter.layers[0]
+    first = next(layer for layer in meter.layers if isinstance(layer, nn.Linear))
     with torch.no_grad():
         first.weight /= spread
         first.bias -= first.weight @ mean
