@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, nargs="+", required=True)
     parser.add_argument("--examples", type=Path, required=True, help="a folder that keeps them")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=6000)
+    parser.add_argument("--pictures", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)
