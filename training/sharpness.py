@@ -207,8 +207,8 @@ def learn(meter: Meter, examples: Tensor, epochs: int) -> None:
         print(f"{epoch}:", *(f"{x:.3f}" for x in torch.stack(sums).mean(0).tolist()), flush=True)
     first = next(layer for layer in meter.layers if isinstance(layer, nn.Linear))
     with torch.no_grad():
-        first.weight /= spread
-        first.bias -= first.weight @ mean
+        first.weight.div_(spread)
+        first.bias.sub_(first.weight @ mean)
 
 
 def main() -> None:
