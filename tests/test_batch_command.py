@@ -566,6 +566,7 @@ def test_json_tells_of_each_photo_and_sums_up(batch: Batch) -> None:
     assert summary == {
         "done": 1,
         "skipped": 0,
+        "left": 0,
         "failed": 1,
         "not_done": 0,
         "barely_changed": 1,

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from conftest import TINY, RestormerConfig, random_model
 from deblur_cli import registry
@@ -1041,6 +1041,40 @@ def test_auto_takes_motion_where_it_is_installed_and_compact_elsewhere(deblur: D
     assert outcome.code == 3
     assert "it has 7 bytes" in outcome.err
     assert "deblur download-weights motion" in outcome.err
+
+
+def test_auto_takes_defocus_for_what_is_out_of_focus_where_both_are_installed(deblur: Deblur) -> None:
+    files = {"motion": tiny_checkpoint(), "defocus": tiny_checkpoint(dim=12)}
+    text = COMPACT
+    cache_folder().mkdir(parents=True)
+    for name, data in files.items():
+        text += table(url_source(NOWHERE, f"{name}.pth"), name=name, data=data)
+        (cache_folder() / f"{name}.pth").write_bytes(data)
+    examples = Path(__file__).parent.parent / "examples"
+    with Image.open(examples / "originals/astronaut.png") as image:
+        sharp = image.crop((150, 30, 342, 222))
+    Path("in").mkdir()
+    sharp.save("in/sharp.png")
+    sharp.filter(ImageFilter.GaussianBlur(3)).save("in/soft.png")
+
+    def weights_by_photo(*arguments: str) -> dict[str, str]:
+        outcome = deblur(text, "batch", "in", *arguments, "--shake", "off", "--json")
+        assert outcome.code == 0
+        assert "weights: motion, and defocus for photos that are out of focus" in outcome.err
+        told = [json.loads(line) for line in outcome.out.splitlines()[:-1]]
+        return {each["photo"]: each["made_with"]["weights"] for each in told}
+
+    chosen = {"in/sharp.png": "motion", "in/soft.png": "defocus"}
+    assert weights_by_photo("-o", "one", "--report", "page.html") == chosen
+    assert "<td>defocus</td>" in Path("page.html").read_text()
+    made_with = json.loads(Path("one/.deblur-journal.jsonl").read_text().splitlines()[-1])["made_with"]
+    assert made_with["weights"] == "+".join(hashlib.sha256(data).hexdigest()[:16] for data in files.values())
+    assert deblur(text, "in/soft.png", "--weights", "defocus", "-o", "two.png", "--shake", "off").code == 0
+    assert Path("one/soft.png").read_bytes() == Path("two.png").read_bytes()
+
+    (cache_folder() / "defocus.pth").unlink()
+    outcome = deblur(text, "in/soft.png", "-o", "three.png", "--shake", "off", "--verbose")
+    assert "weights: motion; the small" in outcome.err
 
 
 @pytest.mark.parametrize("weights", ["motion", "auto"])

@@ -24,6 +24,7 @@ LAYERS: dict[str, set[str] | str] = {
     "device": {"errors"},
     "shake": {"tiles", "errors"},
     "ensemble": set(),
+    "sharpness": {"errors"},
     "restore": {"tiles", "ensemble", "photo", "errors"},
     "evaluate": {"photo", "errors"},
     "isolated": {"errors"},

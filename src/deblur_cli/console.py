@@ -26,7 +26,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from deblur_cli.errors import DeblurError
-from deblur_cli.events import Event, Failed, Finished, Progressed, Skipped, Started
+from deblur_cli.events import Event, Failed, Finished, Left, Progressed, Skipped, Started
 from deblur_cli.report import Report, change_in_words, shake_in_words
 
 NARROW = 100
@@ -144,6 +144,8 @@ class Console:
                 self._say_finished(event)
             elif isinstance(event, Skipped) and self._verbose:
                 self.say(f"done before: {name}")
+            elif isinstance(event, Left) and self._verbose:
+                self.say(f"left as it is: {name} ({event.reason})")
 
     def show_table(self, headers: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str]) -> None:
         """A table and lines below it, as a result on standard output; wrapped only where a terminal is too narrow."""
@@ -220,6 +222,8 @@ def _counts(report: Report) -> Iterator[Text]:
     yield Text(f"✓ {report.finished:,} done", "green")
     if report.skipped:
         yield Text(f"{report.skipped:,} done before", "dim")
+    if report.left:
+        yield Text(f"{report.left:,} sharp", "dim")
     if report.failures:
         yield Text(f"✗ {len(report.failures):,} failed", "red")
     if report.barely_changed:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from deblur_cli import shake, stream
 from deblur_cli.api._shake import Kernel, check_shake, read_kernel, told_of
+from deblur_cli.api._sharpness import sharpness_of
 from deblur_cli.api._weights import choose_window, find_weights_file
 from deblur_cli.device import auto_tile, choose_device, choose_dtype, free_memory, peak_bytes
+from deblur_cli.download import choose_entries
 from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import (
@@ -51,7 +53,8 @@ LUMINANCE = (0.299, 0.587, 0.114)
 class Deblurrer:
     """A network, loaded once and ready for any number of photos.
 
-    weights: a name from `deblur download-weights --list`, or of the Hub's that was fetched, or a .pth, .pt or .safetensors file of a Restormer.
+    weights: a name from `deblur download-weights --list`, or of the Hub's that was fetched, or a .pth, .pt or .safetensors file of a Restormer. auto: motion
+    if it is installed, else compact; and where defocus is installed beside motion, that for each photo that is out of focus.
     device: auto, cpu, cuda, cuda:N or mps. precision: auto, fp32 or bf16. tile: auto, 0 for the whole photo, or a size
     in pixels. window: of the attention's statistics in pixels, 0 for the whole tile; by default what the weights were
     trained with. memory_share: the part of the device's free memory that is ours, where several processes share it.
@@ -95,6 +98,21 @@ class Deblurrer:
                 f"{self.weights}: a dual-pixel checkpoint of {config.inp_channels} input and {config.out_channels} output channels",
                 hint="deblur runs those that take two views in colour and give one: 6 and 3 channels.",
             )
+        self.for_lens: Deblurrer | None = None
+        if weights == "auto" and len(choose_entries("auto")) > 1:
+            self.for_lens = Deblurrer(
+                "defocus",
+                device,
+                precision,
+                tile,
+                window,
+                overlap=overlap,
+                memory_share=memory_share,
+                shake=shake,
+                kernel=kernel,
+                kernel_from=kernel_from,
+                ensemble=ensemble,
+            )
 
     def __call__(self, image: Image, *, right: Image | None = None, strength: float = 1.0) -> Image:
         """Sharpen a PIL image or an array; the result has the same type, size, mode and dtype.
@@ -127,6 +145,8 @@ class Deblurrer:
     ) -> Output:
         """What is made of a photo, or a region of it, before any of it is mixed with the photo: see `restore.mix`."""
         self.check_views(1 if photo.views is None else 2)
+        if self.for_lens and (seen := sharpness_of(photo)) and seen.kind == "lens":
+            return self.for_lens.output(photo, region=region, progress=progress)
         run = _Run(self, progress)
         unshake = None if self.shake == "off" else run.unshake_by(self._kernel_of(photo))
         whole_or_part = output_of if region is None else partial(output_of_region, region=region)

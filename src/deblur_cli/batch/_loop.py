@@ -15,7 +15,7 @@ from deblur_cli import storage
 from deblur_cli.batch._failures import DiskFullError, explained, is_full
 from deblur_cli.batch._sweep import sweep
 from deblur_cli.errors import PhotoError
-from deblur_cli.events import Event, Failed, Finished, Preview, Progressed, Started
+from deblur_cli.events import Event, Failed, Finished, Left, Preview, Progressed, Started
 from deblur_cli.isolated import Isolated
 from deblur_cli.jobs import Job
 from deblur_cli.journal import Stamp, stamp_of
@@ -30,7 +30,6 @@ from deblur_cli.photo import (
 )
 
 T = TypeVar("T")
-
 Progress = Callable[[float, int], None]
 
 
@@ -43,7 +42,7 @@ class Restored(Protocol):
     def details(self) -> Any: ...  # noqa: ANN401
 
 
-Process = Callable[[Photo, Progress], Restored]
+Process = Callable[[Photo, Progress], Restored | str]  # or why it is left as it is
 Emit = Callable[[Event], None]
 
 
@@ -142,9 +141,11 @@ def _restore(
         return
     try:
         restored = process(read.photo, progress)
-        preview = (
-            Preview(*preview_of(read.photo, restored.photo)) if wants_preview and wants_preview(job) else None
-        )
+        if isinstance(restored, str):
+            emit(Left(job, restored, read.stamp))
+            return
+        shown = bool(wants_preview and wants_preview(job))
+        preview = Preview(*preview_of(read.photo, restored.photo)) if shown else None
     except DiskFullError:
         raise  # by `progress`: it was the photo before that found no room
     except PhotoError as error:

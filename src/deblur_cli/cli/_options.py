@@ -145,6 +145,7 @@ class Options:
     region: str | None = None
     right: str | None = None
     memory_share: float = 1.0
+    only_blurred: bool = False
 
     @classmethod
     def of(cls, context: typer.Context) -> "Options":

@@ -3,6 +3,7 @@
 import base64
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -40,12 +41,14 @@ from deblur_cli.cli._perform import Emit, perform
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from deblur_cli.batch import FileOptions, Process
+    from deblur_cli.batch import FileOptions, Process, Progress, Restored
     from deblur_cli.console import Console
     from deblur_cli.events import Event
     from deblur_cli.jobs import Plan
+    from deblur_cli.photo import Photo
 
 AUTO_WEIGHTS_IN_WORDS = {
+    "motion or defocus": "weights: motion, and defocus for photos that are out of focus; the small network of the package is --weights compact",
     "motion": "weights: motion; the small network of the package is --weights compact",
     "compact": "weights: compact, the small network of the package; for the published ones: deblur download-weights",
 }
@@ -169,7 +172,22 @@ def restore_all(
 
 
 def load_process(options: Options, console: "Console") -> "Process":
-    """The network, ready for `run_jobs`."""
+    """The network, ready for `run_jobs`: it leaves sharp photos if only blurred ones are wanted."""
+    restore = load_restore(options, console)
+    if not options.only_blurred:
+        return restore
+    from deblur_cli.api import sharpness_of
+
+    def process(photo: "Photo", progress: "Progress") -> "Restored | str":
+        if (seen := sharpness_of(photo)) and seen.kind == "none":
+            return f"its blur is {seen.width:.1f} px wide, and from {seen.limit:.1f} px on it would count as blurred"
+        return restore(photo, progress)
+
+    return process
+
+
+def load_restore(options: Options, console: "Console") -> "Callable[[Photo, Progress], Restored]":
+    """The network, ready for any photo."""
     region = None if options.region is None else parse_region(options.region)
     lamp = None if options.kernel_from is None else parse_region(options.kernel_from, "--kernel-from")
     tile = parse_tile(options.tile)
@@ -200,7 +218,7 @@ def load_process(options: Options, console: "Console") -> "Process":
     )
     deblurrer.check_views(1 if options.right is None else 2)
     if options.weights == "auto":
-        console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
+        console.say(AUTO_WEIGHTS_IN_WORDS["motion or defocus" if deblurrer.for_lens else deblurrer.weights])
     if options.ensemble:
         console.say("ensemble: the mean of eight runs, which takes eight times as long as one")
     for name, asked, used in (
@@ -209,9 +227,11 @@ def load_process(options: Options, console: "Console") -> "Process":
     ):
         if isinstance(asked, int) and asked != used:
             console.say(f"--{name} {asked} is rounded to {used}, a multiple of 8")
-    return lambda photo, progress: deblurrer.restore(
-        photo, strength=options.strength, region=region, progress=progress
-    )
+
+    def restore(photo: "Photo", progress: "Progress") -> "Restored":
+        return deblurrer.restore(photo, strength=options.strength, region=region, progress=progress)
+
+    return restore
 
 
 def file_options(options: Options) -> "FileOptions":

@@ -26,7 +26,7 @@ from deblur_cli.cli._options import (
     Window,
     flag,
 )
-from deblur_cli.cli._restore import load_process
+from deblur_cli.cli._restore import load_restore
 from deblur_cli.cli._signals import Terminated, second_signal_leaves
 from deblur_cli.errors import PhotoError, UsageError
 
@@ -158,7 +158,7 @@ class _Run:
     def _restore(self, target: Path, options: Options, *, overwrite: bool, dry_run: bool) -> None:
         from deblur_cli.video import Work, choose_encoder, measure, muxer_of, restore_clip, survey
 
-        process = load_process(options, self.console)  # what is wrong with the options is better known now
+        process = load_restore(options, self.console)  # what is wrong with the options is better known now
         started = time.monotonic()
         with self.console.counter(f"looking at {self.source.name}") as tell:
             clip = survey(self.source, tell)

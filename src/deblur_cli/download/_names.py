@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deblur_cli.download._installed import cache_folder, find_installed
 from deblur_cli.errors import UsageError, WeightsError
-from deblur_cli.registry import HUB_PREFIX, PAPER_WINDOW, HubSource, WeightsEntry, find_weights
+from deblur_cli.registry import HUB_PREFIX, PAPER_WINDOW, HubSource, WeightsEntry, find_weights, load_registry
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class HubName:
 
 def choose_entry(name: str) -> WeightsEntry:
     """The entry of that name; auto is motion where it is installed, else compact. UsageError for an unknown name, WeightsError for one of the Hub that was never fetched."""
+    return choose_entries(name)[0]
+
+
+def choose_entries(name: str) -> tuple[WeightsEntry, ...]:
+    """The same, and where auto is motion and defocus is installed too, that one after it: for photos that are out of focus."""
     if is_hub_name(name):
         pinned = find_pinned(name)
         if pinned is None:
@@ -39,10 +44,13 @@ def choose_entry(name: str) -> WeightsEntry:
                 f"the weights {name} are not installed",
                 hint=f"To fetch them: deblur download-weights {name}, or add --download.",
             )
-        return pinned
-    if name == "auto":
-        name = "motion" if find_installed(find_weights("motion")) else "compact"
-    return find_weights(name)
+        return (pinned,)
+    if name != "auto":
+        return (find_weights(name),)
+    motion, defocus = find_weights("motion"), load_registry().get("defocus")
+    if not find_installed(motion):
+        return (find_weights("compact"),)
+    return (motion, defocus) if defocus and find_installed(defocus) else (motion,)
 
 
 def is_hub_name(name: str) -> bool:
