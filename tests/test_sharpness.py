@@ -164,7 +164,7 @@ def test_info_tells_of_blur_and_shake_in_one_message(
     deblur: Deblur,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("deblur_cli.shake.estimate", lambda light: traced)
+    monkeypatch.setattr("deblur_cli.shake.estimate", lambda light, **_: traced)
     save("a.png", blurred(portrait(), kernel))
     told = json.loads(deblur("info", "a.png", "--json").out)
     assert told["blur"] == kind
