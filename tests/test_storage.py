@@ -3,14 +3,17 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from deblur_cli.errors import UsageError
 from deblur_cli.storage import RemotePath, content, is_remote, path_of, sweep, write
 from stores import (
+    HERE,
     SECRET,
     Store,
     assert_clean,
@@ -269,12 +272,55 @@ def test_photos_from_a_web_server(store: Store, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "one").glob("*.png")) == ["1.png"]
 
 
+@contextmanager
+def running_sftp(folder: Path, home: Path) -> Iterator[str]:
+    """A server on a folder, whom only the owner of this home may use, and its URL."""
+    key = paramiko.RSAKey.generate(2048)
+    (home / ".ssh").mkdir(parents=True)
+    key.write_private_key_file(str(home / ".ssh/id_rsa"))
+    command = [sys.executable, HERE / "sftp_server.py", folder, home / ".ssh/id_rsa"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        port = server.stdout.readline().strip()
+        (home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+        try:
+            yield f"sftp://me@127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def test_by_sftp_from_folder_to_folder_on_a_server_that_is_known(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "server"
+    (folder / "in/sub").mkdir(parents=True)
+    for number in range(6):
+        (folder / f"in/sub/IMG {number}.png").write_bytes(png(number))
+    with running_sftp(folder, home) as url:
+        arguments = [f"{url}/in", "-o", f"{url}/out/a"]
+        assert batch(*arguments, HOME=str(home)).counts() == (6, 0, 0, 0)
+        (folder / "in/sub/IMG 0.png").write_bytes(png(0, (40, 40)))
+        assert batch(*arguments, HOME=str(home)).counts() == (1, 5, 0, 0)
+        assert batch(*arguments, HOME=str(home)).counts() == (0, 6, 0, 0)  # of two journals
+        assert sorted(path.name for path in (folder / "out/a/sub").iterdir()) == [
+            f"IMG {number}.png" for number in range(6)
+        ]
+        known = (home / ".ssh/known_hosts").read_text()
+        (home / ".ssh/known_hosts").write_text("")
+        refused = batch(f"{url}/in", "-o", tmp_path / "out", HOME=str(home))
+        assert (refused.code, refused.photos) == (2, [])
+        assert "the server is not the one that known_hosts tells of, or not in it" in refused.err
+        (home / ".ssh/known_hosts").write_text(known)
+        paramiko.RSAKey.generate(2048).write_private_key_file(str(home / ".ssh/id_rsa"))
+        refused = batch(f"{url}/in", "-o", tmp_path / "out", HOME=str(home))
+        assert refused.photos == []
+        assert "access is denied" in refused.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["gs://photos", "-o", "out"], "gs:// needs the package gcsfs"),
         (["az://photos", "-o", "out"], "az:// needs the package adlfs"),
-        (["sftp://host/photos", "-o", "out"], "sftp:// needs the package paramiko"),
+        (["smb://host/photos", "-o", "out"], "smb:// needs the package smbprotocol"),
         (["nowhere://photos", "-o", "out"], "nowhere:// is no protocol"),
         (["s3://nothing-here/in", "-o", "out"], "s3://nothing-here/in: no such file or folder"),
         (["memory://a", "-o", "s3://b/c", "--keep-times"], "--keep-times and -o s3://b/c do not go together"),

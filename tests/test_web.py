@@ -474,6 +474,13 @@ def test_a_port_that_is_taken_is_told(capfd: pytest.CaptureFixture[str]) -> None
     assert "--port" in told
 
 
+def test_a_limit_that_is_none_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["web", "--no-browser", "--max-megapixels", "0"])
+    assert end.value.code == 2
+    assert "--max-megapixels 0.0 is no limit" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(("weights", "code"), [("nonsense", 2), ("motion", 3), ("gone.pth", 2)])
 def test_weights_that_are_not_there_are_told_before_anything_is_served(
     capfd: pytest.CaptureFixture[str], weights: str, code: int

@@ -5,9 +5,10 @@ import random
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cache
 from itertools import count
@@ -34,10 +35,13 @@ PACKAGES = {
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "memory"}
 """Stores in which an object appears when its last byte is there; elsewhere a file is renamed."""
 
+_SFTP = {"sftp", "ssh"}
 READ_ONLY = {"http", "https", "github", "data"}
 TEMPORARY_SUFFIX = ".deblur-tmp"
 TIMES = ("LastModified", "updated", "last_modified", "mtime", "modified", "Last-Modified", "created")
 VERSIONS = ("ETag", "etag", "md5Hash", "Content-MD5")
+
+_TURN = threading.RLock()
 
 _FULL = re.compile(r"quota.?exceeded|storage.?full|insufficient.?storage|no space left", re.IGNORECASE)
 _SECRET = re.compile(r"\?\S*|((secret|token|signature|password|key)\S*\s*[=:]\s*)\S+", re.IGNORECASE)
@@ -86,7 +90,7 @@ def write(path: RemotePath, data: bytes) -> None:
     """All bytes, or none of them. What a failed upload has left is taken away by fsspec, or by the next run."""
     fs, name = _at(path)
     if protocol_of(path) in WHOLE:
-        _tried(lambda: fs.pipe_file(name, data), path, retry=FileNotFoundError)
+        _tried(lambda: fs.pipe_file(name, data), path, retry=(FileNotFoundError,))
         return
 
     def rename() -> None:
@@ -161,6 +165,10 @@ def _filesystem(protocol: str, root: str) -> Any:  # noqa: ANN401
             f"{root}: remote folders need fsspec", hint="pip install 'deblur-cli[remote]'"
         ) from error
     try:
+        if protocol in _SFTP:
+            from deblur_cli.storage import _sftp
+
+            _sftp.register()
         with _signals_held():
             fs, _ = _tried(lambda: url_to_fs(root), RemotePath(root), at_once=(ImportError, ValueError))
     except ImportError as error:
@@ -202,15 +210,24 @@ def _status_of(info: dict[str, Any]) -> Status | None:
     return Status(False, int(info["size"]), seconds * 1_000_000_000 + crc32(version.encode()) % 1_000_000_000)
 
 
-Errors = type[Exception] | tuple[type[Exception], ...]
+@cache
+def _takes_turns(protocol: str) -> bool:
+    """Whether two threads may not ask at once: all but fsspec's asynchronous stores have one connection, on which answers get mixed up."""
+    from fsspec import get_filesystem_class
+
+    return not get_filesystem_class(protocol).async_impl
+
+
+Errors = tuple[type[Exception], ...]
 
 
 def _tried(request: Callable[[], T], path: RemotePath, *, retry: Errors = (), at_once: Errors = ()) -> T:
     """What a request returns, tried up to ATTEMPTS times. retry: failures that are otherwise taken at their word; at_once: those that are raised as they are."""
     for attempt in count(1):
         try:
-            return request()
-        except at_once:
+            with _TURN if _takes_turns(protocol_of(path)) else nullcontext():
+                return request()
+        except (UsageError, *at_once):
             raise
         except Exception as error:
             final = isinstance(error, _PERMANENT) and not isinstance(error, retry)
