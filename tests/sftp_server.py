@@ -41,21 +41,19 @@ class Files(paramiko.SFTPServerInterface):
     def __init__(self, server: Door, folder: str) -> None:
         self._folder = folder
 
-    def _path(self, name: str) -> str:
-        return self._folder + self.canonicalize(name)
+    def _path(self, name: str) -> Path:
+        return Path(self._folder + self.canonicalize(name))
 
     @told
     def stat(self, name: str) -> paramiko.SFTPAttributes:
-        return paramiko.SFTPAttributes.from_stat(os.stat(self._path(name)), os.path.basename(name))
+        return paramiko.SFTPAttributes.from_stat(self._path(name).stat(), Path(name).name)
 
     lstat = stat
 
     @told
     def list_folder(self, name: str) -> list[paramiko.SFTPAttributes]:
-        folder = self._path(name)
         return [
-            paramiko.SFTPAttributes.from_stat(entry.stat(), entry.name)
-            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
+            paramiko.SFTPAttributes.from_stat(path.stat(), path.name) for path in self._path(name).iterdir()
         ]
 
     @told
@@ -68,17 +66,17 @@ class Files(paramiko.SFTPServerInterface):
 
     @told
     def remove(self, name: str) -> int:
-        os.remove(self._path(name))
+        self._path(name).unlink()
         return paramiko.SFTP_OK
 
     @told
     def posix_rename(self, old: str, new: str) -> int:
-        os.replace(self._path(old), self._path(new))
+        self._path(old).replace(self._path(new))
         return paramiko.SFTP_OK
 
     @told
     def mkdir(self, name: str, about: paramiko.SFTPAttributes) -> int:
-        os.mkdir(self._path(name))
+        self._path(name).mkdir()
         return paramiko.SFTP_OK
 
 

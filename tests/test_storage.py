@@ -111,6 +111,26 @@ def test_beside_the_inputs_and_from_there_to_disk(store: Store, tmp_path: Path) 
     assert batch(tmp_path / "own", "-o", "s3://beside/back", store=store).counts() == (0, 1, 0, 0)
 
 
+def test_globs_as_on_disk(store: Store, tmp_path: Path) -> None:
+    names = ["in/a1.png", "in/a2.png", "in/b.png", "in/sub/a3.png", "in/x[1].png"]
+    store.bucket("globs", {name: png(number) for number, name in enumerate(names)})
+    for pattern, found in {
+        "in/a*.png": ["a1.png", "a2.png"],
+        "in/[!a]*.png": ["b.png", "x[1].png"],
+        "in/**/a*.png": ["a1.png", "a2.png", "a3.png"],
+        "in/s*": ["a3.png"],
+        "in/x[1].png": ["x[1].png"],
+    }.items():
+        out = tmp_path / pattern.replace("/", "-")
+        result = batch(f"s3://globs/{pattern}", "-o", out, store=store)
+        assert (result.code, sorted(path.name for path in out.rglob("*.png"))) == (0, found), pattern
+    result = batch("s3://globs/in/a[12].png", store=store)
+    assert (result.code, result.counts()) == (0, (2, 0, 0, 0))
+    assert "in/a1_sharp.png" in store.keys("globs")
+    refused = batch("s3://globs/in/z*.png", "-o", tmp_path / "none", store=store)
+    assert (refused.code, "s3://globs/in/z*.png: no such file or folder" in refused.err) == (2, True)
+
+
 def test_killed_and_run_again_it_ends_as_if_nothing_had_happened(
     store: Store, originals: dict[str, bytes], expected: dict[str, bytes]
 ) -> None:
@@ -264,6 +284,7 @@ def test_photos_from_a_web_server(store: Store, tmp_path: Path) -> None:
             assert batch(url, "-o", tmp_path / "out", store=store).counts() == (2, 0, 0, 0)
             assert batch(url, "-o", tmp_path / "out", store=store).counts() == (0, 2, 0, 0)
             assert batch(f"{url}/1.png", "-o", tmp_path / "one", store=store).counts() == (1, 0, 0, 0)
+            assert batch(f"{url}/0*.png", "-o", tmp_path / "some", store=store).counts() == (1, 0, 0, 0)
             refused = batch(tmp_path / "out", "-o", url, store=store)
         finally:
             server.kill()
@@ -303,6 +324,7 @@ def test_by_sftp_from_folder_to_folder_on_a_server_that_is_known(tmp_path: Path)
         assert sorted(path.name for path in (folder / "out/a/sub").iterdir()) == [
             f"IMG {number}.png" for number in range(6)
         ]
+        assert batch(f"{url}/in/*/*[45].png", "-o", tmp_path, HOME=str(home)).counts() == (2, 0, 0, 0)
         known = (home / ".ssh/known_hosts").read_text()
         (home / ".ssh/known_hosts").write_text("")
         refused = batch(f"{url}/in", "-o", tmp_path / "out", HOME=str(home))

@@ -272,6 +272,12 @@ class Page:
             list(names or [file.name for file in files]),
         )
 
+    def drag(self, kind: str, *paths: Path) -> None:
+        """Files and folders of the disk come over the page (dragEnter, dragOver), or are let go there (drop)."""
+        data = {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}
+        where = {"x": 300, "y": 300}
+        self.driver.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
+
     def statuses(self) -> list[str]:
         return self.run(
             "return [...document.querySelectorAll('#strip button')].map((button) => button.dataset.status)"

@@ -31,9 +31,9 @@ from deblur_cli.cli._options import (
     Verbose,
     Weights,
     Window,
+    checked_limit,
     parse_region,
     parse_tile,
-    checked_limit,
 )
 from deblur_cli.cli._perform import Emit, perform
 from deblur_cli.errors import UsageError

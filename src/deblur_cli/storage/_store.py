@@ -17,7 +17,7 @@ from zlib import crc32
 
 from deblur_cli.errors import UsageError
 from deblur_cli.storage import _s3
-from deblur_cli.storage._path import RemotePath, Status, child
+from deblur_cli.storage._path import RemotePath, Status, child, listed
 
 T = TypeVar("T")
 
@@ -78,6 +78,14 @@ def entries(folder: RemotePath) -> Iterator[RemotePath]:
                 if own not in ("", ".", "..") and info["name"].strip("/") != name.strip("/"):
                     told = _status_of(info)
                     yield child(folder, own, told) if told else folder / own
+
+
+def matching(pattern: RemotePath) -> Iterator[RemotePath]:
+    """What a pattern stands for: * and [...] for a part of a name, ** for any number of folders."""
+    fs, name = _at(pattern)
+    store = str(pattern).removesuffix(name.lstrip("/"))
+    for found, info in _tried(lambda: fs.glob(name, detail=True), pattern).items():
+        yield listed(store + found.lstrip("/"), _status_of(info))
 
 
 def read(path: RemotePath) -> bytes:
