@@ -213,7 +213,9 @@ def test_a_folder_is_dropped_from_the_disk_and_what_is_in_it_found(page: Page, t
 
 
 def test_the_shake_is_told_with_its_picture(page: Page, tiny: str, tmp_path: Path) -> None:
-    source = EXAMPLES / "astronaut.jpg"
+    source = tmp_path / "a.png"
+    with Image.open(EXAMPLES / "astronaut.jpg") as image:
+        image.crop((100, 0, 292, 192)).save(source)
     one_done(page, source)
     assert re.match(r"A camera shake of \d+ pixels was undone", page.get("#told").text)
     assert page.shown("#kernel")
@@ -223,7 +225,7 @@ def test_the_shake_is_told_with_its_picture(page: Page, tiny: str, tmp_path: Pat
         """return fetch(document.querySelector("#kernel").src)
                     .then((answer) => answer.arrayBuffer()).then((data) => [...new Uint8Array(data)])"""
     )
-    by_hand(source, tmp_path / "b.jpg", "--weights", tiny, "--save-kernel", str(tmp_path / "kernel.png"))
+    by_hand(source, tmp_path / "b.png", "--weights", tiny, "--save-kernel", str(tmp_path / "kernel.png"))
     assert bytes(shown) == (tmp_path / "kernel.png").read_bytes()
     Select(page.get("#shake")).select_by_value("off")
     wait_for(lambda: page.statuses() == ["done"] and not page.shown("#kernel"), "the photo without its shake")
@@ -545,6 +547,28 @@ def test_another_page_in_the_same_browser_can_do_nothing(chromium: Page, running
     assert outcomes == ["refused", "refused", "hidden"]
     assert running.photos() == []
     chromium.complaints()
+
+
+def test_without_the_whole_address_or_by_a_name_of_somebody_else_nobody_gets_in(
+    running: Web, tmp_path: Path
+) -> None:
+    with browser(tmp_path, "en", (800, 600), "--host-resolver-rules=MAP evil.example 127.0.0.1") as page:
+        for address, told in (
+            (f"http://{running.host}/", "This is not the whole address"),
+            (running.address.replace("127.0.0.1", "evil.example"), "This computer is not called that"),
+        ):
+            page.driver.get(address)
+            assert page.get("body").text.startswith(told)
+        page.driver.get(running.address)
+        assert page.get("h1").text == "deblur"
+
+
+def test_a_path_as_a_name_is_only_shown_and_no_path(page: Page, tmp_path: Path) -> None:
+    page.drop([photo(tmp_path / "a.png")], [f"../..{tmp_path}/evil.png"])
+    assert page.wait_settled(1) == ["done"]
+    assert page.get("#name").text.endswith("evil.png")
+    assert "/" not in page.get("#name").text
+    assert not (tmp_path / "evil.png").exists()
 
 
 # For everybody

@@ -35,13 +35,11 @@ PACKAGES = {
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "memory"}
 """Stores in which an object appears when its last byte is there; elsewhere a file is renamed."""
 
-_SFTP = {"sftp", "ssh"}
+SFTP = {"sftp", "ssh"}
 READ_ONLY = {"http", "https", "github", "data"}
 TEMPORARY_SUFFIX = ".deblur-tmp"
 TIMES = ("LastModified", "updated", "last_modified", "mtime", "modified", "Last-Modified", "created")
 VERSIONS = ("ETag", "etag", "md5Hash", "Content-MD5")
-
-_TURN = threading.RLock()
 
 _FULL = re.compile(r"quota.?exceeded|storage.?full|insufficient.?storage|no space left", re.IGNORECASE)
 _SECRET = re.compile(r"\?\S*|((secret|token|signature|password|key)\S*\s*[=:]\s*)\S+", re.IGNORECASE)
@@ -173,7 +171,7 @@ def _filesystem(protocol: str, root: str) -> Any:  # noqa: ANN401
             f"{root}: remote folders need fsspec", hint="pip install 'deblur-cli[remote]'"
         ) from error
     try:
-        if protocol in _SFTP:
+        if protocol in SFTP:
             from deblur_cli.storage import _sftp
 
             _sftp.register()
@@ -216,6 +214,9 @@ def _status_of(info: dict[str, Any]) -> Status | None:
     seconds = int(told.timestamp() if isinstance(told, datetime) else 0 if isinstance(told, str) else told)
     version = "".join(str(info.get(key) or "") for key in VERSIONS) + (told if isinstance(told, str) else "")
     return Status(False, int(info["size"]), seconds * 1_000_000_000 + crc32(version.encode()) % 1_000_000_000)
+
+
+_TURN = threading.RLock()
 
 
 @cache
