@@ -176,7 +176,9 @@ def _filesystem(protocol: str, root: str) -> Any:  # noqa: ANN401
 
             _sftp.register()
         with _signals_held():
-            fs, _ = _tried(lambda: url_to_fs(root), RemotePath(root), at_once=(ImportError, ValueError))
+            fs, _ = _tried(
+                lambda: url_to_fs(root), RemotePath(root), at_once=(UsageError, ImportError, ValueError)
+            )
     except ImportError as error:
         package = PACKAGES.get(protocol, "")
         hint = f"pip install {package}" if package else "fsspec's documentation tells which."
@@ -230,13 +232,15 @@ def _takes_turns(protocol: str) -> bool:
 Errors = tuple[type[Exception], ...]
 
 
-def _tried(request: Callable[[], T], path: RemotePath, *, retry: Errors = (), at_once: Errors = ()) -> T:
+def _tried(
+    request: Callable[[], T], path: RemotePath, *, retry: Errors = (), at_once: Errors = (UsageError,)
+) -> T:
     """What a request returns, tried up to ATTEMPTS times. retry: failures that are otherwise taken at their word; at_once: those that are raised as they are."""
     for attempt in count(1):
         try:
             with _TURN if _takes_turns(protocol_of(path)) else nullcontext():
                 return request()
-        except (UsageError, *at_once):
+        except at_once:
             raise
         except Exception as error:
             final = isinstance(error, _PERMANENT) and not isinstance(error, retry)
