@@ -73,7 +73,8 @@ def run_app(args: list[str]) -> int:
 
 def _use_our_words(error: Any) -> None:  # noqa: ANN401
     """For a value that typer has refused in those of pydantic, which speaks of inputs and parsing."""
-    if refusals := getattr(error.__cause__, "errors", list)():
+    refusals: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    if refusals:
         told = refusals[0].get("ctx", {})
         error.message = WORDS.get(refusals[0]["type"], "{error}").format(**{"error": error.message, **told})
 
