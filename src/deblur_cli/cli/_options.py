@@ -1,5 +1,6 @@
 """The options that commands share: each is declared once."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
@@ -183,3 +184,10 @@ def parse_tile(text: str) -> int | Literal["auto"]:
         raise UsageError(
             f"--tile {text} is no size", hint="It takes a number of pixels, auto, or 0."
         ) from None
+
+
+def checked_limit(megapixels: float) -> float:
+    """The value of --max-megapixels."""
+    if not 0 < megapixels < math.inf:
+        raise UsageError(f"--max-megapixels {megapixels} is no limit", hint="It takes a number above 0.")
+    return megapixels

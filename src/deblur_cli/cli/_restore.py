@@ -2,7 +2,6 @@
 
 import base64
 import difflib
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from deblur_cli.cli._options import (
     Verbose,
     Weights,
     Window,
+    checked_limit,
     parse_region,
     parse_tile,
 )
@@ -238,13 +238,8 @@ def file_options(options: Options) -> "FileOptions":
     """How the photos are read and written."""
     from deblur_cli.batch import FileOptions
 
-    if not 0 < options.max_megapixels < math.inf:
-        raise UsageError(
-            f"--max-megapixels {options.max_megapixels} is no limit", hint="It takes a number above 0."
-        )
-    return FileOptions(
-        options.max_megapixels, options.quality, options.strip_metadata, keep_times=options.keep_times
-    )
+    limit = checked_limit(options.max_megapixels)
+    return FileOptions(limit, options.quality, options.strip_metadata, keep_times=options.keep_times)
 
 
 def _refuse_unknown_command(word: str) -> None:
