@@ -24,6 +24,10 @@ MARGIN_DB = 1.2
 """What undoing a shake is expected to gain over the network alone, at least, to be done."""
 DOUBT = 0.5
 """Of the decibels by which the judge finds one kernel for all harmful: so much more has to be expected."""
+ROLLED, NEARLY_DB = 0.24, 0.35
+"""The variety from which on a camera has likely rolled; its kernels are then taken though so much less is expected of them: one kernel for such a photo may do great harm, they do
+little where it had not.
+"""
 HOPELESS_DB = 0.2
 """Above it, kernels that vary over the frame are tried, too."""
 EXPLAINED_DB, EXPLAINED = 0.25, 0.1
@@ -99,7 +103,7 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     if gain > HOPELESS_DB:
         other = varied(seen)
         other_gain, _ = _expected(light, alone, other, seen.frames[-1])
-        if other_gain > gain:
+        if other_gain > gain - NEARLY_DB * (other.variety > ROLLED):
             shake, gain, margin = other, other_gain, MARGIN_DB
     if gain < margin:
         return left
