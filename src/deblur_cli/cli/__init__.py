@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from deblur_cli.cli import _batch, _evaluate, _info, _restore, _web, _weights  # noqa: F401  (importing a module of commands registers them)
 from deblur_cli.cli._app import app, run_app
+from deblur_cli.cli._collector import spare
 from deblur_cli.cli._streams import give_up_unwritable, reopen_closed
 from deblur_cli.errors import DeblurError
 
@@ -17,6 +18,7 @@ __all__ = ["app", "main"]
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit; every error that a user can meet ends as a message and an exit code."""
+    spare()
     reopen_closed()
     # Before torch is loaded: how long its threads spin before they sleep (docs/decisions/0004).
     if "OMP_WAIT_POLICY" not in os.environ:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from deblur_cli.cli._app import DEFAULT_COMMAND, app
+from deblur_cli.cli._collector import resume
 from deblur_cli.cli._options import (
     Device,
     Download,
@@ -183,6 +184,7 @@ def load_process(options: Options, console: "Console") -> "Process":
     ):
         if isinstance(asked, int) and asked != used:
             console.say(f"--{name} {asked} is rounded to {used}, a multiple of 8")
+    resume()
     return lambda photo, progress: deblurrer.restore(
         photo, strength=options.strength, region=region, progress=progress
     )
