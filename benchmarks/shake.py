@@ -25,6 +25,7 @@ from training.validation import eight_bits, psnr
 
 from deblur_cli import shake, stream
 from deblur_cli.api import find_weights_file
+from deblur_cli.device import choose_dtype
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer
 from deblur_cli.shake._joined import joined
@@ -88,7 +89,7 @@ def measure(case: Case, network: Restormer, pictures: Path | None, number: int) 
     light, alone = to_linear(case.blurry), sharpened(case.blurry)
     alone_light = to_linear(alone)
     started = time.monotonic()
-    undone = shake.undo(light, alone_light)
+    undone = shake.undo(light, alone_light, dtype=choose_dtype("auto", light.device))
     seconds = time.monotonic() - started
     shown, both = case.blurry, alone
     if undone.outcome == "undone" and undone.shake:

@@ -45,9 +45,9 @@ def main() -> None:
         photos = details()
         store.bucket("photos", photos)
         store.bucket("sharp")
-        say(f"A store holds {len(photos)} photos in s3://photos. Three nodes of two cores each start ...")
+        say(f"A store holds {len(photos)} photos in s3://photos. Three nodes of one core each start ...")
         environment = {**os.environ, **store.environment, "RAY_USAGE_STATS_ENABLED": "0"}
-        with running_nodes(environment, 2, 2, 2) as nodes:
+        with running_nodes(environment, 1, 1, 1) as nodes:
             deblur = [
                 sys.executable,
                 "-m",
@@ -59,7 +59,7 @@ def main() -> None:
                 "--engine",
                 "ray",
             ]
-            deblur += ["--address", nodes.address, "--threads", "2", "--shake", "off", "--tile", "256"]
+            deblur += ["--address", nodes.address, "--threads", "1", "--shake", "off", "--tile", "256"]
             say(f"The cluster answers at {nodes.address}. deblur {' '.join(deblur[3:])}")
             with subprocess.Popen(deblur, env=environment) as run:
                 until(lambda: len(results(store)) >= len(photos) // 4 or run.poll() is not None, "results")

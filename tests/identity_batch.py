@@ -1,4 +1,4 @@
-"""`deblur batch` with an engine that changes nothing, and needs no torch: python tests/identity_batch.py ARGUMENTS.
+"""`deblur batch`, `watch` and `video` with an engine that changes nothing, and needs no torch: python tests/identity_batch.py ARGUMENTS.
 
 DEBLUR_TEST_PAUSE_S makes each photo take that long, and DEBLUR_TEST_STUBBORN as long again after an interrupt; with
 DEBLUR_TEST_NO_WEIGHTS there are no weights; DEBLUR_TEST_BEGUN is a file that is made when a photo is at hand; a photo of KILLER pixels kills its process.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deblur_cli.batch import Process, Progress
-from deblur_cli.cli import _engine, main
+from deblur_cli.cli import _engine, _video, main
 from deblur_cli.errors import WeightsError
 from deblur_cli.photo import Photo
 
@@ -56,6 +56,7 @@ def load_identity(options: object, console: object) -> Process:
 
 if __name__ in ("__main__", "__mp_main__"):  # the latter in worker processes
     _engine.load_process = load_identity  # type: ignore[assignment]
+    _video.load_process = load_identity  # type: ignore[assignment]
     _engine.load_on_node = load_identity  # type: ignore[assignment]
     _engine.tile_bytes = lambda options: 100_000_000
 if __name__ == "__main__":

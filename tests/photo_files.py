@@ -6,6 +6,7 @@
 import io
 import struct
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -229,6 +230,17 @@ def comes_back(name: str, kind: Kind) -> bool:
         pixels, back = pixels[visible], replace(back, pixels=back.pixels[visible])
     tolerance = 12 * WHITE[kind.dtype] / 255 if name in LOSSY else 0
     return bool(np.abs(back.pixels.astype(float) - pixels).max() <= tolerance)
+
+
+def claim(width: int, height: int) -> bytes:
+    """A PNG file that says it is that large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)  # a bit a pixel
+    rows = zlib.compress(bytes(height * (1 + -(-width // 8))), 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 BEGIN, END = "<!-- made by tests/photo_files.py -->\n", "<!-- end -->\n"

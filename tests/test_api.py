@@ -125,9 +125,10 @@ def test_a_network_at_half_the_size_takes_any_size_in_tiles_and_whole(h: int, w:
     assert Deblurrer(path, window=192, precision="fp32")(photo).shape == photo.shape
 
 
-def test_a_dual_pixel_network_is_refused(tmp_path: Path) -> None:
+def test_a_dual_pixel_network_takes_no_single_photo(tmp_path: Path) -> None:
+    deblurrer = Deblurrer(weights(tmp_path, inp_channels=6, dual_pixel=True))
     with pytest.raises(WeightsError, match="a 6-channel dual-pixel checkpoint"):
-        Deblurrer(weights(tmp_path, inp_channels=6, dual_pixel=True))
+        deblurrer(np.zeros((9, 9, 3), np.uint8))
 
 
 def test_a_package_without_that_name_says_so() -> None:

@@ -138,6 +138,7 @@ def cut_journal() -> None:
         (lambda: Path("out/1.png").unlink(), [], "its result is gone"),
         (lambda: Path("out/1.png").write_bytes(b"cut"), [], "its result has changed"),
         (lambda: None, ["--strength", "0.5"], "made with other options"),
+        (lambda: None, ["--ensemble"], "made with other options"),
         (lambda: None, ["--tile", "256"], "made with other options"),
         (lambda: None, ["--weights", "motion"], "made with other options"),
         (lambda: None, ["--overwrite"], "overwritten, as asked"),
@@ -565,6 +566,7 @@ def test_json_tells_of_each_photo_and_sums_up(batch: Batch) -> None:
     assert summary == {
         "done": 1,
         "skipped": 0,
+        "left": 0,
         "failed": 1,
         "not_done": 0,
         "barely_changed": 1,

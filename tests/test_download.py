@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from conftest import TINY, RestormerConfig, random_model
 from deblur_cli import registry
@@ -736,15 +736,34 @@ def test_list_needs_no_torch_and_no_network() -> None:
     assert "denoise-gray" in result.stdout
 
 
-def test_all_leaves_the_dual_pixel_weights_out_and_says_so(deblur: Deblur) -> None:
+def test_all_are_all_and_those_for_pairs_say_how_they_are_used(deblur: Deblur) -> None:
     with Server(Answer(DATA)) as server:
         text = table(url_source(server)) + table(
-            url_source(server), name="dual", config="dual_pixel = true, inp_channels = 6"
+            url_source(server, "dual.pth"), name="dual", config="dual_pixel = true, inp_channels = 6"
         )
         outcome = deblur(text, "download-weights", "--all")
     assert outcome.code == 0
-    assert "left out, since only the Python API can use it: dual" in outcome.err
-    assert server.ranges == [None]
+    assert "next: deblur --left L.png --right R.png" in outcome.err
+    assert server.ranges == [None, None]
+
+
+def test_a_pair_takes_the_weights_for_pairs_and_fetches_them_if_asked(deblur: Deblur, tmp_path: Path) -> None:
+    config = RestormerConfig(**{**TINY.__dict__, "inp_channels": 6, "dual_pixel": True})
+    file = io.BytesIO()
+    torch.save({"params": random_model(config).state_dict()}, file)
+    for name in ("L.png", "R.png"):
+        Image.new("RGB", (24, 16), (90, 120, 150)).save(tmp_path / name)
+    pair = ("--left", "L.png", "--right", "R.png", "-o", "sharp.png", "--verbose")
+    with Server(Answer(file.getvalue())) as server:
+        text = table(url_source(server), name="defocus-dual-pixel", data=file.getvalue())
+        missing = deblur(text, *pair)
+        assert (missing.code, server.ranges) == (3, [])
+        assert "deblur download-weights defocus-dual-pixel, or add --download" in missing.err
+        outcome = deblur(text, *pair, "--download")
+        assert outcome.code == 0, outcome.err
+    assert "weights: defocus-dual-pixel" in outcome.err
+    with Image.open("sharp.png") as image:
+        assert image.size == (24, 16)
 
 
 # Files that were fetched by hand
@@ -1022,6 +1041,40 @@ def test_auto_takes_motion_where_it_is_installed_and_compact_elsewhere(deblur: D
     assert outcome.code == 3
     assert "it has 7 bytes" in outcome.err
     assert "deblur download-weights motion" in outcome.err
+
+
+def test_auto_takes_defocus_for_what_is_out_of_focus_where_both_are_installed(deblur: Deblur) -> None:
+    files = {"motion": tiny_checkpoint(), "defocus": tiny_checkpoint(dim=12)}
+    text = COMPACT
+    cache_folder().mkdir(parents=True)
+    for name, data in files.items():
+        text += table(url_source(NOWHERE, f"{name}.pth"), name=name, data=data)
+        (cache_folder() / f"{name}.pth").write_bytes(data)
+    examples = Path(__file__).parent.parent / "examples"
+    with Image.open(examples / "originals/astronaut.png") as image:
+        sharp = image.crop((150, 30, 342, 222))
+    Path("in").mkdir()
+    sharp.save("in/sharp.png")
+    sharp.filter(ImageFilter.GaussianBlur(3)).save("in/soft.png")
+
+    def weights_by_photo(*arguments: str) -> dict[str, str]:
+        outcome = deblur(text, "batch", "in", *arguments, "--shake", "off", "--json")
+        assert outcome.code == 0
+        assert "weights: motion, and defocus for photos that are out of focus" in outcome.err
+        told = [json.loads(line) for line in outcome.out.splitlines()[:-1]]
+        return {each["photo"]: each["made_with"]["weights"] for each in told}
+
+    chosen = {"in/sharp.png": "motion", "in/soft.png": "defocus"}
+    assert weights_by_photo("-o", "one", "--report", "page.html") == chosen
+    assert "<td>defocus</td>" in Path("page.html").read_text()
+    made_with = json.loads(Path("one/.deblur-journal.jsonl").read_text().splitlines()[-1])["made_with"]
+    assert made_with["weights"] == "+".join(hashlib.sha256(data).hexdigest()[:16] for data in files.values())
+    assert deblur(text, "in/soft.png", "--weights", "defocus", "-o", "two.png", "--shake", "off").code == 0
+    assert Path("one/soft.png").read_bytes() == Path("two.png").read_bytes()
+
+    (cache_folder() / "defocus.pth").unlink()
+    outcome = deblur(text, "in/soft.png", "-o", "three.png", "--shake", "off", "--verbose")
+    assert "weights: motion; the small" in outcome.err
 
 
 @pytest.mark.parametrize("weights", ["motion", "auto"])

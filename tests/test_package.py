@@ -1,6 +1,8 @@
 """What a user gets: sdist -> wheel -> a fresh folder, run from somewhere else."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -48,6 +50,17 @@ def test_the_wheel_holds_the_package_and_its_data_and_nothing_else(wheel: Path) 
     compiled = [name for name in names if name.endswith(".so")]
     assert wheel.name.endswith("-py3-none-any.whl") == (not compiled)  # as there was a compiler, or none
     assert {name.split("/")[0] for name in names} == {"deblur_cli", f"deblur_cli-{__version__}.dist-info"}
+
+
+def test_the_container_copies_all_that_the_wheel_is_made_of(wheel: Path, tmp_path: Path) -> None:
+    for line in re.findall(r"^COPY (?!--)(.*) \S+$", (ROOT / "Containerfile").read_text(), re.MULTILINE):
+        (tmp_path / "source").mkdir(exist_ok=True)
+        for name in line.split():
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, tmp_path / "source" / name)
+    run("-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, tmp_path / "source", cwd=tmp_path)
+    with zipfile.ZipFile(wheel) as ours, zipfile.ZipFile(tmp_path / wheel.name) as containers:
+        assert set(ours.namelist()) == set(containers.namelist())
 
 
 def test_the_installed_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -> None:

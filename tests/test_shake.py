@@ -147,6 +147,14 @@ def test_a_kernel_between_those_of_the_grid() -> None:
     assert torch.allclose(kernel_at(between, 0.1, 0.5), kernels.mean((0, 1)))
 
 
+def test_variety_is_what_kernels_do_not_share() -> None:
+    point, other = torch.zeros(5, 5), torch.zeros(5, 5)
+    point[2, 2] = other[0, 0] = 1
+    assert one(point).variety == 0
+    apart = Shake(torch.stack([point, other])[None], torch.ones(1, 2))
+    assert apart.variety == pytest.approx(0.5)
+
+
 def test_a_picture_becomes_a_kernel() -> None:
     picture = torch.zeros(60, 80)
     picture[10:12, 20:50] = 200.0

@@ -3,14 +3,17 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from deblur_cli.errors import UsageError
 from deblur_cli.storage import RemotePath, content, is_remote, path_of, sweep, write
 from stores import (
+    HERE,
     SECRET,
     Store,
     assert_clean,
@@ -106,6 +109,26 @@ def test_beside_the_inputs_and_from_there_to_disk(store: Store, tmp_path: Path) 
     (tmp_path / "own/c.png").write_bytes(png(3))
     assert batch(tmp_path / "own", "-o", "s3://beside/back", store=store).counts() == (1, 0, 0, 0)
     assert batch(tmp_path / "own", "-o", "s3://beside/back", store=store).counts() == (0, 1, 0, 0)
+
+
+def test_globs_as_on_disk(store: Store, tmp_path: Path) -> None:
+    names = ["in/a1.png", "in/a2.png", "in/b.png", "in/sub/a3.png", "in/x[1].png"]
+    store.bucket("globs", {name: png(number) for number, name in enumerate(names)})
+    for pattern, found in {
+        "in/a*.png": ["a1.png", "a2.png"],
+        "in/[!a]*.png": ["b.png", "x[1].png"],
+        "in/**/a*.png": ["a1.png", "a2.png", "a3.png"],
+        "in/s*": ["a3.png"],
+        "in/x[1].png": ["x[1].png"],
+    }.items():
+        out = tmp_path / pattern.replace("/", "-")
+        result = batch(f"s3://globs/{pattern}", "-o", out, store=store)
+        assert (result.code, sorted(path.name for path in out.rglob("*.png"))) == (0, found), pattern
+    result = batch("s3://globs/in/a[12].png", store=store)
+    assert (result.code, result.counts()) == (0, (2, 0, 0, 0))
+    assert "in/a1_sharp.png" in store.keys("globs")
+    refused = batch("s3://globs/in/z*.png", "-o", tmp_path / "none", store=store)
+    assert (refused.code, "s3://globs/in/z*.png: no such file or folder" in refused.err) == (2, True)
 
 
 def test_killed_and_run_again_it_ends_as_if_nothing_had_happened(
@@ -261,6 +284,7 @@ def test_photos_from_a_web_server(store: Store, tmp_path: Path) -> None:
             assert batch(url, "-o", tmp_path / "out", store=store).counts() == (2, 0, 0, 0)
             assert batch(url, "-o", tmp_path / "out", store=store).counts() == (0, 2, 0, 0)
             assert batch(f"{url}/1.png", "-o", tmp_path / "one", store=store).counts() == (1, 0, 0, 0)
+            assert batch(f"{url}/0*.png", "-o", tmp_path / "some", store=store).counts() == (1, 0, 0, 0)
             refused = batch(tmp_path / "out", "-o", url, store=store)
         finally:
             server.kill()
@@ -269,12 +293,56 @@ def test_photos_from_a_web_server(store: Store, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "one").glob("*.png")) == ["1.png"]
 
 
+@contextmanager
+def running_sftp(folder: Path, home: Path) -> Iterator[str]:
+    """A server on a folder, whom only the owner of this home may use, and its URL."""
+    key = paramiko.RSAKey.generate(2048)
+    (home / ".ssh").mkdir(parents=True)
+    key.write_private_key_file(str(home / ".ssh/id_rsa"))
+    command = [sys.executable, HERE / "sftp_server.py", folder, home / ".ssh/id_rsa"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        port = server.stdout.readline().strip()
+        (home / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
+        try:
+            yield f"sftp://me@127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def test_by_sftp_from_folder_to_folder_on_a_server_that_is_known(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "server"
+    (folder / "in/sub").mkdir(parents=True)
+    for number in range(6):
+        (folder / f"in/sub/IMG {number}.png").write_bytes(png(number))
+    with running_sftp(folder, home) as url:
+        arguments = [f"{url}/in", "-o", f"{url}/out/a"]
+        assert batch(*arguments, HOME=str(home)).counts() == (6, 0, 0, 0)
+        (folder / "in/sub/IMG 0.png").write_bytes(png(0, (40, 40)))
+        assert batch(*arguments, HOME=str(home)).counts() == (1, 5, 0, 0)
+        assert batch(*arguments, HOME=str(home)).counts() == (0, 6, 0, 0)  # of two journals
+        assert sorted(path.name for path in (folder / "out/a/sub").iterdir()) == [
+            f"IMG {number}.png" for number in range(6)
+        ]
+        assert batch(f"{url}/in/*/*[45].png", "-o", tmp_path, HOME=str(home)).counts() == (2, 0, 0, 0)
+        known = (home / ".ssh/known_hosts").read_text()
+        (home / ".ssh/known_hosts").write_text("")
+        refused = batch(f"{url}/in", "-o", tmp_path / "out", HOME=str(home))
+        assert (refused.code, refused.photos) == (2, [])
+        assert "the server is not the one that known_hosts tells of, or not in it" in refused.err
+        (home / ".ssh/known_hosts").write_text(known)
+        paramiko.RSAKey.generate(2048).write_private_key_file(str(home / ".ssh/id_rsa"))
+        refused = batch(f"{url}/in", "-o", tmp_path / "out", HOME=str(home))
+        assert refused.photos == []
+        assert "access is denied" in refused.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["gs://photos", "-o", "out"], "gs:// needs the package gcsfs"),
         (["az://photos", "-o", "out"], "az:// needs the package adlfs"),
-        (["sftp://host/photos", "-o", "out"], "sftp:// needs the package paramiko"),
+        (["smb://host/photos", "-o", "out"], "smb:// needs the package smbprotocol"),
         (["nowhere://photos", "-o", "out"], "nowhere:// is no protocol"),
         (["s3://nothing-here/in", "-o", "out"], "s3://nothing-here/in: no such file or folder"),
         (["memory://a", "-o", "s3://b/c", "--keep-times"], "--keep-times and -o s3://b/c do not go together"),

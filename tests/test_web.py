@@ -6,11 +6,9 @@ import os
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import sys
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from deblur_cli.cli import main
 from deblur_cli.web._folder import LOCK, PREFIX, sweep
 from deblur_cli.web._item import shown_name
 from deblur_cli.web._zip import unlike_names
-from photo_files import dng
+from photo_files import claim, dng
 from web_page import SCRIPT, Web, photo, tiny, wait_for, web  # noqa: F401  tiny is a fixture
 
 DATA = Path(__file__).parent / "data/photos"
@@ -179,17 +177,6 @@ def test_an_upload_beyond_the_limit_is_refused_and_nothing_of_it_stays(tiny: str
         assert not list(tmp_path.rglob("*photo*"))
         it.add(photo(tmp_path / "a.png"))
         assert [told["status"] for told in it.settled()] == ["done"]
-
-
-def claim(width: int, height: int) -> bytes:
-    """A PNG file that says it is that large."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)  # a bit a pixel
-    rows = zlib.compress(bytes(height * (1 + -(-width // 8))), 1)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def test_a_claim_of_300_megapixels_is_refused_in_our_words(page: Web, tmp_path: Path) -> None:
@@ -472,6 +459,13 @@ def test_a_port_that_is_taken_is_told(capfd: pytest.CaptureFixture[str]) -> None
     told = capfd.readouterr().err
     assert "nothing can be served at 127.0.0.1 port" in told
     assert "--port" in told
+
+
+def test_a_limit_that_is_none_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["web", "--no-browser", "--max-megapixels", "0"])
+    assert end.value.code == 2
+    assert "--max-megapixels 0.0 is no limit" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("weights", "code"), [("nonsense", 2), ("motion", 3), ("gone.pth", 2)])

@@ -1,8 +1,10 @@
 """The page of `deblur web` in a real browser: what a person does with it, by mouse, finger and keyboard."""
 
+import errno
 import io
 import json
 import re
+import signal
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +16,12 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from deblur_cli.batch import explained
 from deblur_cli.cli import main
-from photo_files import dng
+from deblur_cli.isolated import death_of
+from deblur_cli.jobs import Job
+from deblur_cli.photo._errors import MissingExtraError, missing_extra
+from photo_files import claim, dng
 from servers import Answer, Server
 from web_page import Page, Web, browser, need_browser, photo, tiny, wait_for, web  # noqa: F401  tiny is a fixture
 
@@ -178,6 +184,52 @@ def test_a_photo_may_be_pasted_or_come_with_a_folder(page: Page, tmp_path: Path)
         list(photo(tmp_path / "a.png").read_bytes()),
     )
     assert page.wait_settled(3) == ["done"] * 3
+
+
+def test_a_folder_is_dropped_from_the_disk_and_what_is_in_it_found(page: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "holiday"
+    (folder / "inner/most").mkdir(parents=True)
+    for number in range(101):  # the browser lists a hundred at a time
+        (folder / f"{number}.png").write_bytes(b"")
+    photo(folder / "inner/most/103.png")
+    for name in (".hidden.png", "notes.txt"):
+        (folder / name).write_bytes(b"no photo")
+    alone = photo(tmp_path / "102.png")
+    for kind in ("dragEnter", "dragOver"):
+        page.drag(kind, folder, alone)
+    assert page.shown("#dropping")
+    page.drag("drop", folder, alone)
+    statuses = page.wait_settled(103)
+    assert not page.shown("#dropping")
+    assert statuses == ["failed"] * 101 + ["done"] * 2
+    assert [name.text for name in page.all("#strip .name")] == [f"{number}.png" for number in range(101)] + [
+        "102.png",
+        "103.png",
+    ]
+    (tmp_path / "empty").mkdir()
+    page.drag("dragEnter", tmp_path / "empty")
+    page.drag("drop", tmp_path / "empty")
+    assert page.wait_settled(103)
+
+
+def test_the_shake_is_told_with_its_picture(page: Page, tiny: str, tmp_path: Path) -> None:
+    source = tmp_path / "a.png"
+    with Image.open(EXAMPLES / "astronaut.jpg") as image:
+        image.crop((100, 0, 292, 192)).save(source)
+    one_done(page, source)
+    assert re.match(r"A camera shake of \d+ pixels was undone", page.get("#told").text)
+    assert page.shown("#kernel")
+    assert page.get("#kernel").accessible_name == "The path of the camera"
+    wait_for(lambda: page.run("return document.querySelector('#kernel').naturalWidth"), "the picture")
+    shown = page.run(
+        """return fetch(document.querySelector("#kernel").src)
+                    .then((answer) => answer.arrayBuffer()).then((data) => [...new Uint8Array(data)])"""
+    )
+    by_hand(source, tmp_path / "b.png", "--weights", tiny, "--save-kernel", str(tmp_path / "kernel.png"))
+    assert bytes(shown) == (tmp_path / "kernel.png").read_bytes()
+    Select(page.get("#shake")).select_by_value("off")
+    wait_for(lambda: page.statuses() == ["done"] and not page.shown("#kernel"), "the photo without its shake")
+    assert "shake" not in page.get("#told").text
 
 
 # Both sliders
@@ -443,6 +495,7 @@ def test_a_crash_of_the_worker_is_told_and_the_page_goes_on(
     page.drop([EXAMPLES / "astronaut.jpg", blurred(tmp_path / "b.png", (64, 64))])
     wait_for(lambda: page.statuses()[:1] == ["working"])
     wait_for(lambda: page.statuses()[1:] == ["waiting"])
+    assert serious(page) == []  # while it works
     in_earnest.worker(torch=True).kill()
     assert page.wait_settled(2) == ["failed", "done"]
     assert "was killed (SIGKILL)" in page.get("#problem").text
@@ -458,6 +511,7 @@ def test_when_the_program_has_ended_the_page_says_how_to_start_it(
         assert not chromium.shown("#ended")
     wait_for(lambda: chromium.shown("#ended"))
     assert "deblur web" in chromium.get("#ended").text
+    assert serious(chromium) == []
 
 
 def test_200_photos_dropped_at_once(page: Page, tmp_path: Path) -> None:
@@ -494,6 +548,28 @@ def test_another_page_in_the_same_browser_can_do_nothing(chromium: Page, running
     chromium.complaints()
 
 
+def test_without_the_whole_address_or_by_a_name_of_somebody_else_nobody_gets_in(
+    running: Web, tmp_path: Path
+) -> None:
+    with browser(tmp_path, "en", (800, 600), "--host-resolver-rules=MAP evil.example 127.0.0.1") as page:
+        for address, told in (
+            (f"http://{running.host}/", "This is not the whole address"),
+            (running.address.replace("127.0.0.1", "evil.example"), "This computer is not called that"),
+        ):
+            page.driver.get(address)
+            assert page.get("body").text.startswith(told)
+        page.driver.get(running.address)
+        assert page.get("h1").text == "deblur"
+
+
+def test_a_path_as_a_name_is_only_shown_and_no_path(page: Page, tmp_path: Path) -> None:
+    page.drop([photo(tmp_path / "a.png")], [f"../..{tmp_path}/evil.png"])
+    assert page.wait_settled(1) == ["done"]
+    assert page.get("#name").text.endswith("evil.png")
+    assert "/" not in page.get("#name").text
+    assert not (tmp_path / "evil.png").exists()
+
+
 # For everybody
 
 
@@ -524,8 +600,50 @@ def test_it_speaks_the_browsers_language(
         assert "undefined" not in page.run("return document.body.innerHTML")
 
 
+def test_reasons_are_told_in_the_readers_language(running: Web, tmp_path: Path) -> None:
+    job = Job(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    errors = [
+        missing_extra("a.heic", "HEIC", MissingExtraError("heic")),
+        explained(job, MemoryError()),
+        death_of("a.jpg", "worked on", -signal.SIGKILL),
+        death_of("a.jpg", "read", -signal.SIGSEGV),
+        explained(job, OSError(errno.ENOSPC, "")),
+    ]
+    (tmp_path / "broken.jpg").write_bytes(blurred(tmp_path / "a.jpg").read_bytes()[:-1000])
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "notes.jpg").write_text("no photo at all")
+    (tmp_path / "huge.png").write_bytes(claim(20_000, 15_000))
+    with browser(tmp_path, "de") as page:
+        emptied(page, running).drop(
+            [tmp_path / name for name in ("broken.jpg", "empty.jpg", "notes.jpg", "huge.png")]
+        )
+        page.wait_settled(4)
+        told = {}
+        for button in page.all("#strip button"):
+            button.click()
+            told[page.get("#name").text] = page.get("#problem").text.split("\n")
+        assert told["broken.jpg"] == ["Nicht geschärft", "Die JPEG-Datei ist beschädigt oder unvollständig."]
+        assert told["empty.jpg"][1] == "Die Datei ist leer."
+        assert told["notes.jpg"][1].startswith("Das ist kein Foto")
+        assert told["huge.png"][1].startswith("Das Foto hat 300 Megapixel; mehr als 200 nimmt")
+        for error in errors:
+            message = (
+                error.message.removeprefix("a.jpg: ").removeprefix(f"{job.name}: ").removeprefix("a.heic: ")
+            )
+            known = page.driver.execute_async_script(
+                "const [error, hint, finish] = arguments; import(location.href + 'words.js').then((words) => finish(words.translated(error, hint)))",
+                message,
+                error.hint,
+            )
+            assert known, message
+            assert "{" not in known
+        assert page.run("return document.querySelector('#problem p:nth-child(2)').lang") == "de"
+
+
 def test_every_language_has_every_sentence_that_is_used() -> None:
     source = (STATIC / "words.js").read_text(encoding="utf-8")
+    reasons = re.findall(r"^  \[/.+/, \{ (.+) \}\],$", source, flags=re.MULTILINE)
+    assert [re.findall(r"\b(\w+): \"", reason) for reason in reasons] == [["de", "zh"]] * 8
     tables = re.split(r"^  (\w+): \{$", source, flags=re.MULTILINE)[1:]
     sentences = {
         language: dict(re.findall(r'(\w+): "((?:[^"\\]|\\.)*)"', table.split("\n  },")[0]))
@@ -551,35 +669,39 @@ def test_nothing_of_the_page_comes_from_elsewhere_or_is_inline() -> None:
     assert re.findall(r"<script[^>]*>(.*?)</script>", (STATIC / "index.html").read_text()) == [""]
 
 
+def serious(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe finds of that weight or above, in the page as it is."""
+    page.run((DATA / "axe/axe.min.js").read_text(encoding="utf-8"))
+    found = page.driver.execute_async_script("axe.run().then(arguments[0])")
+    assert len(found["passes"]) > 10
+    return [
+        (rule["id"], [node["html"] for node in rule["nodes"]])
+        for rule in found["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(page: Page, tmp_path: Path, scheme: str) -> None:
     page.driver.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
 
-    def check(state: str) -> None:
-        page.run((DATA / "axe/axe.min.js").read_text(encoding="utf-8"))
-        found = page.driver.execute_async_script("axe.run().then(arguments[0])")
-        assert len(found["passes"]) > 10
-        bad = [
-            (rule["id"], [node["html"] for node in rule["nodes"]])
-            for rule in found["violations"]
-            if rule["impact"] in ("serious", "critical")
-        ]
-        assert bad == [], state
-
     try:
         assert page.run("return matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
-        check("empty")
+        assert serious(page) == []  # without photos
         (tmp_path / "broken.jpg").write_bytes(b"broken")
         page.drop([blurred(tmp_path / "a.png"), tmp_path / "broken.jpg"])
         page.wait_settled(2)
         wait_for(lambda: page.run("return [...document.images].every((image) => image.complete)"))
-        check("done")
+        assert serious(page) == []  # one is done
         page.click("#draw")
-        check("drawing")
+        assert serious(page) == []  # while a region is drawn
         page.all("#strip button")[1].click()
-        check("failed")
+        assert serious(page) == []  # one has failed
+        page.drag("dragEnter", tmp_path)
+        assert page.shown("#dropping")
+        assert serious(page) == []  # while something is dragged over it
     finally:
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 

@@ -200,8 +200,10 @@ def need_browser() -> None:
 
 
 @contextmanager
-def browser(folder: Path, language: str = "en", size: tuple[int, int] = (1280, 860)) -> Iterator["Page"]:
-    """Chromium without a window; downloads go to the folder."""
+def browser(
+    folder: Path, language: str = "en", size: tuple[int, int] = (1280, 860), *more: str
+) -> Iterator["Page"]:
+    """Chromium without a window; downloads go to the folder. more: options of Chromium."""
     options = ChromeOptions()
     options.binary_location = BROWSER or ""
     for argument in (
@@ -210,6 +212,7 @@ def browser(folder: Path, language: str = "en", size: tuple[int, int] = (1280, 8
         "--disable-gpu",
         "--disable-dev-shm-usage",
         "--hide-scrollbars",
+        *more,
     ):
         options.add_argument(argument)
     options.add_argument(f"--window-size={size[0]},{size[1]}")
@@ -271,6 +274,12 @@ class Page:
             contents,
             list(names or [file.name for file in files]),
         )
+
+    def drag(self, kind: str, *paths: Path) -> None:
+        """Files and folders of the disk come over the page (dragEnter, dragOver), or are let go there (drop)."""
+        data = {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}
+        where = {"x": 300, "y": 300}
+        self.driver.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
 
     def statuses(self) -> list[str]:
         return self.run(

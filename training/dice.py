@@ -1,9 +1,12 @@
 """Random numbers for one training batch: all of them follow from a seed and the number of the step."""
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+K = TypeVar("K")
 
 
 class Dice:
@@ -36,7 +39,7 @@ class Dice:
         """Standard normal numbers, float32 on the CPU."""
         return torch.randn(shape, generator=self.generator)
 
-    def pick(self, shares: dict[str, float]) -> str:
+    def pick(self, shares: dict[K, float]) -> K:
         """One key, in proportion to its value."""
         point = self.uniform(0, sum(shares.values()))
         for key, share in shares.items():

@@ -27,7 +27,7 @@ from deblur_cli.batch import (
     uninterrupted,
 )
 from deblur_cli.errors import DeblurError, UsageError
-from deblur_cli.events import Event, Failed, Finished, Progressed, Started
+from deblur_cli.events import Event, Failed, Finished, Left, Progressed, Started
 from deblur_cli.jobs import Job
 
 LOOK_AROUND_S = 2.0
@@ -162,7 +162,7 @@ class Actors:
             for reference in waiting:
                 with suppress(Exception):  # of an actor that is dead, or takes too long
                     for told in self._ray.get(reference, timeout=max(0.1, deadline - time.monotonic())) or ():
-                        if isinstance(told, Started | Finished):
+                        if isinstance(told, Started | Finished | Left):
                             yield told
         finally:
             for worker in self._workers:
@@ -257,7 +257,7 @@ class _Actor:
                 if told:
                     break
                 continue
-            if isinstance(told[-1], Finished | Failed | DeblurError):
+            if isinstance(told[-1], Finished | Left | Failed | DeblurError):
                 break
             if len(told) == 1:
                 until = time.monotonic() + GATHER_S

@@ -26,7 +26,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from deblur_cli.errors import DeblurError
-from deblur_cli.events import Event, Failed, Finished, Progressed, Skipped, Started
+from deblur_cli.events import Event, Failed, Finished, Left, Progressed, Skipped, Started
 from deblur_cli.report import Report, change_in_words, shake_in_words
 
 NARROW = 100
@@ -97,6 +97,36 @@ class Console:
         finally:
             bars.stop()
 
+    @contextmanager
+    def counter(self, what: str) -> Iterator[Callable[[float, int], None]]:
+        """A bar for the frames of a clip; call what it gives with those that are done and those that there are, 0 if nobody knows."""
+        bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[count]} frames"),
+            TimeRemainingColumn(compact=True),
+            console=self._rich,
+            transient=True,
+            disable=self._quiet or not self._rich.is_terminal,
+        )
+        with bars:
+            task = bars.add_task(printable(what), total=None, count="0")
+
+            def show(done: float, frames: int) -> None:
+                count = f"{int(done)} of {frames}" if frames else f"{int(done)}"
+                bars.update(task, completed=done, total=frames or None, count=count)
+
+            yield show
+
+    def say_estimate(self, each_s: float, left: int) -> None:
+        """How long so many frames will take, by how long one takes."""
+        self.say(f"{each_s:.2f} s a frame, {left} frames: {_left(each_s * left)}")
+
+    def say_in_detail(self, told: Mapping[str, Any]) -> None:
+        """Figures, a line each, if verbose."""
+        for name, value in told.items() if self._verbose else ():
+            self.say(f"  {name.replace('_', ' ')}: {value}")
+
     def draw(self, event: Event) -> None:
         """Show one event of the run."""
         name = event.job.name
@@ -114,6 +144,8 @@ class Console:
                 self._say_finished(event)
             elif isinstance(event, Skipped) and self._verbose:
                 self.say(f"done before: {name}")
+            elif isinstance(event, Left) and self._verbose:
+                self.say(f"left as it is: {name} ({event.reason})")
 
     def show_table(self, headers: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str]) -> None:
         """A table and lines below it, as a result on standard output; wrapped only where a terminal is too narrow."""
@@ -131,6 +163,8 @@ class Console:
         if self._quiet:
             return
         target = "standard output" if event.job.target is None else event.job.target
+        runs = event.details.get("runs", 1)
+        took = f"{event.elapsed_s:.1f} s" + (f" for {runs} runs" if runs > 1 else "")
         self._print(
             Text.assemble(
                 ("✓ " if self._rich.is_terminal else "", "green"),
@@ -141,7 +175,7 @@ class Console:
                     else f" -> {printable(str(target))}",
                     "dim",
                 ),
-                (f"  ({event.elapsed_s:.1f} s; {change_in_words(event)})", "dim"),
+                (f"  ({took}; {change_in_words(event)})", "dim"),
             )
         )
         for note in event.notes:
@@ -188,6 +222,8 @@ def _counts(report: Report) -> Iterator[Text]:
     yield Text(f"✓ {report.finished:,} done", "green")
     if report.skipped:
         yield Text(f"{report.skipped:,} done before", "dim")
+    if report.left:
+        yield Text(f"{report.left:,} sharp", "dim")
     if report.failures:
         yield Text(f"✗ {len(report.failures):,} failed", "red")
     if report.barely_changed:

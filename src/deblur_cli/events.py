@@ -63,6 +63,15 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A photo needs nothing, and is left as it is. reason: in words. stamp: as of `Finished`."""
+
+    job: Job
+    reason: str
+    stamp: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Failed:
     """A photo could not be read, restored or written; nothing of it is left behind."""
 
@@ -70,4 +79,4 @@ class Failed:
     error: DeblurError
 
 
-Event = Started | Progressed | Finished | Skipped | Failed
+Event = Started | Progressed | Finished | Skipped | Left | Failed

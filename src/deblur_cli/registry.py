@@ -29,6 +29,12 @@ CONFIG_KEYS = (
 )
 
 
+HUB_PREFIX = "hub:"
+"""Of names that are not in weights.toml: hub:OWNER/NAME[@REVISION][:FILE], a repository at the Hugging Face Hub."""
+
+PAPER_WINDOW = 384
+"""In pixels, of weights that say nothing else: the size of the crops that the paper trains on last."""
+
 T = TypeVar("T")
 
 
@@ -87,8 +93,13 @@ class WeightsEntry:
         return isinstance(self.sources[0], BundledSource)
 
     @property
+    def listed(self) -> bool:
+        """Whether it is in weights.toml."""
+        return not self.name.startswith(HUB_PREFIX)
+
+    @property
     def dual_pixel(self) -> bool:
-        """Whether the network needs the two views of a dual-pixel camera, which no photo file holds."""
+        """Whether the network needs the two views of a dual-pixel camera, which are two files."""
         return bool(self.config.get("dual_pixel", False))
 
 
@@ -113,7 +124,7 @@ def find_weights(name: str) -> WeightsEntry:
     if name not in registry:
         raise UsageError(
             f"there are no weights named {name!r}",
-            hint=f"Known: {', '.join(registry)}; or give the path of a .pth, .pt or .safetensors file.",
+            hint=f"Known: {', '.join(registry)}; or give the path of a .pth, .pt or .safetensors file, or hub:OWNER/NAME.",
         )
     return registry[name]
 

@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblur_cli.ensemble import TURNS, Turn, mean_of_turns
 from deblur_cli.errors import PhotoError, UsageError
 from deblur_cli.photo import Photo, Samples, fill_transparent, tone_curve_of
-from deblur_cli.tiles import UNIT, plan_tiles
+from deblur_cli.tiles import UNIT, TilePlan, plan_tiles
 
 Predict = Callable[[Tensor], Tensor]
-"""(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of the unit -> the same shape and dtype, restored."""
+"""(1, c, h, w) float32 on the CPU, about 0..1, h and w multiples of the unit -> the same shape and dtype, restored; of a pair both views, 2c, left before right."""
 
 Unshake = Callable[[Tensor, Tensor], tuple[Tensor | None, Mapping[str, Any]]]
 """(c, h, w) float32 in linear light, a photo and what the network makes of it -> the second with camera shake undone, or None if it is left as it is; and what there
@@ -41,12 +42,14 @@ class Details:
     rms_change: root mean square of the change in 8-bit levels (0..255), over all channels.
     made_with: what the engine says of itself, such as its weights and device.
     gradient_gain: gradient energy after over before; above 1 is sharper, 1 is unchanged.
+    runs: how often the network saw the photo: once, or turned and mirrored in eight ways.
     shake: what `Unshake` says; empty where it was not asked.
     """
 
     tile_size: tuple[int, int]
     tiles: int
     overlap: int
+    runs: int = 1
     strength: float = 1.0
     rms_change: float = 0.0
     gradient_gain: float = 1.0
@@ -104,40 +107,58 @@ def output_of(
     tile: int,
     overlap: int,
     unit: int = UNIT,
+    ensemble: bool = False,
     progress: Progress | None = None,
     unshake: Unshake | None = None,
 ) -> Output:
     """The network's output for a whole photo, tile by tile, its shake undone.
 
     tile, overlap: as from `tiles.check_tile`; tile 0 takes the photo whole. unit: of which the network takes multiples, 8 or 16.
-    PhotoError if the network's output is not finite.
+    ensemble: the mean of its outputs for all eight turns of the photo. PhotoError if the network's output is not finite.
     """
     image = to_tensor(fill_transparent(photo).pixels, photo.peak)
-    if not torch.isfinite(image).all():
+    seen = image if photo.views is None else torch.cat([to_tensor(v, photo.peak) for v in photo.views], 1)
+    if not torch.isfinite(seen).all():
         raise PhotoError(
             "some of its samples are no numbers (NaN) or infinite", hint="Save it again without them."
         )
-    h, w = image.shape[-2:]
-    padded = pad_to_unit(image, unit)
-    plan = plan_tiles((padded.shape[-2], padded.shape[-1]), tile, overlap, unit)
-    restored = torch.zeros_like(padded)
-    for done, (row, column) in enumerate(plan):
-        if progress:
-            progress(done, len(plan))
+    runs = len(TURNS) if ensemble else 1
+
+    def plan_for(h: int, w: int) -> TilePlan:
+        return plan_tiles((h + -h % unit, w + -w % unit), tile, overlap, unit)
+
+    def restored_of(turn: Turn, run: int) -> Tensor:
+        def begins(number: int) -> None:
+            if progress:
+                progress(run * len(plan) + number, runs * len(plan))
+
+        h, w = turn(torch.empty(image.shape[-2:], device="meta")).shape
+        padded = pad_to_unit(turn(seen), unit)  # in one go: the turned photo is not kept beside it
+        return _in_tiles(padded, image.shape[1], predict, plan_for(h, w), begins)[..., :h, :w]
+
+    plan = plan_for(image.shape[-2], image.shape[-1])
+    restored = mean_of_turns(restored_of) if ensemble else restored_of(lambda image: image, 0)
+    restored, shake = _unshaken(image, restored, photo, unshake) if unshake else (restored, {})
+    details = Details(plan.tile_size, len(plan), overlap if len(plan) > 1 else 0, runs, shake=shake)
+    return Output(restored, details)
+
+
+def _in_tiles(
+    image: Tensor, channels: int, predict: Predict, plan: TilePlan, begins: Callable[[int], None]
+) -> Tensor:
+    """The network's output, of so many channels, for an image of whole units; `begins` is called with the number of each tile from 0."""
+    restored = torch.zeros_like(image[:, :channels])
+    for number, (row, column) in enumerate(plan):
+        begins(number)
         area = (..., slice(row.start, row.stop), slice(column.start, column.stop))
-        prediction = predict(padded[area])
+        prediction = predict(image[area])
         if not torch.isfinite(prediction).all():
             raise PhotoError(
                 "the network's output is not a number", hint="Try --precision fp32 or other --weights."
             )
         weights = torch.from_numpy(row.weights)[:, None] * torch.from_numpy(column.weights)
         restored[area] += weights * prediction
-    restored = restored[..., :h, :w]
-    restored, shake = _unshaken(image, restored, photo, unshake) if unshake else (restored, {})
-    details = Details(
-        tile_size=plan.tile_size, tiles=len(plan), overlap=overlap if len(plan) > 1 else 0, shake=shake
-    )
-    return Output(restored, details)
+    return restored
 
 
 def mix(photo: Photo, output: Output, strength: float) -> Restored:
@@ -161,7 +182,7 @@ def mix(photo: Photo, output: Output, strength: float) -> Restored:
     region_after = pixels[y : y + h, x : x + w]
     rms_change, gradient_gain = _change(to_tensor(old, photo.peak), to_tensor(region_after, photo.peak))
     details = replace(restored.details, rms_change=rms_change, gradient_gain=gradient_gain)
-    return Restored(replace(photo, pixels=pixels), details)
+    return Restored(replace(photo, pixels=pixels, views=None), details)
 
 
 def _mixed(photo: Photo, output: Output, strength: float) -> Restored:
@@ -172,7 +193,7 @@ def _mixed(photo: Photo, output: Output, strength: float) -> Restored:
         pixels = np.where(photo.alpha[..., None] == 0, photo.pixels, pixels)
     rms_change, gradient_gain = _change(image, restored)
     details = replace(output.details, strength=strength, rms_change=rms_change, gradient_gain=gradient_gain)
-    return Restored(replace(photo, pixels=pixels), details)
+    return Restored(replace(photo, pixels=pixels, views=None), details)
 
 
 def _unshaken(
@@ -224,7 +245,8 @@ def region_size(region: Region) -> tuple[int, int]:
 
 def _part(photo: Photo, area: tuple[slice, slice]) -> Photo:
     alpha = None if photo.alpha is None else photo.alpha[area]
-    return replace(photo, pixels=photo.pixels[area], alpha=alpha)
+    views = None if photo.views is None else (photo.views[0][area], photo.views[1][area])
+    return replace(photo, pixels=photo.pixels[area], alpha=alpha, views=views)
 
 
 def _unshake_within(

@@ -13,18 +13,20 @@ from torch import Tensor
 
 from deblur_cli import shake, stream
 from deblur_cli.api._shake import Kernel, check_shake, read_kernel, told_of
+from deblur_cli.api._sharpness import sharpness_of
+from deblur_cli.api._weights import choose_window, find_weights_file
 from deblur_cli.device import auto_tile, choose_device, choose_dtype, free_memory, peak_bytes
-from deblur_cli.download import choose_entry, find_installed
+from deblur_cli.download import choose_entries
 from deblur_cli.errors import PhotoError, UsageError, WeightsError
 from deblur_cli.loader import load_model
 from deblur_cli.photo import (
     Encoding,
     Photo,
     image_from_photo,
+    pair_of,
     photo_from_image,
     tone_curve_of,
 )
-from deblur_cli.registry import WeightsEntry
 from deblur_cli.restore import (
     Output,
     Progress,
@@ -43,10 +45,7 @@ from deblur_cli.tiles import MAX_OVERLAP_SHARE, MIN_TILE, check_tile
 Tile = int | Literal["auto"]
 Image = TypeVar("Image", bound=Any)
 
-MIN_WINDOW = 64
-PAPER_WINDOW = 384
 PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 LUMINANCE = (0.299, 0.587, 0.114)
 """Rec. 601, as in JPEG and in the gray photos that the gray network was trained on."""
 
@@ -54,13 +53,14 @@ LUMINANCE = (0.299, 0.587, 0.114)
 class Deblurrer:
     """A network, loaded once and ready for any number of photos.
 
-    weights: a name from `deblur download-weights --list`, or a .pth, .pt or .safetensors file of a Restormer.
+    weights: a name from `deblur download-weights --list`, or of the Hub's that was fetched, or a .pth, .pt or .safetensors file of a Restormer. auto: motion
+    if it is installed, else compact; and where defocus is installed beside motion, that for each photo that is out of focus.
     device: auto, cpu, cuda, cuda:N or mps. precision: auto, fp32 or bf16. tile: auto, 0 for the whole photo, or a size
     in pixels. window: of the attention's statistics in pixels, 0 for the whole tile; by default what the weights were
     trained with. memory_share: the part of the device's free memory that is ours, where several processes share it.
     shake: auto finds camera shake and undoes it, where it believes that helps; off leaves it to the network. kernel: of a
     shake that is known, a picture file or an array (h, w) of the path in light on black. kernel_from: the area x, y, width, height
-    of the photo that holds the trace of a lamp. UsageError for a wrong value, WeightsError for weights that cannot be used.
+    of the photo that holds the trace of a lamp. ensemble: the mean of eight runs, over the photo turned and mirrored, in eight times the time. UsageError for a wrong value, WeightsError for weights that cannot be used.
     """
 
     def __init__(
@@ -76,9 +76,11 @@ class Deblurrer:
         shake: str = "auto",
         kernel: Kernel | None = None,
         kernel_from: Region | None = None,
+        ensemble: bool = False,
     ) -> None:
         self.shake, self.kernel_from = check_shake(shake, kernel, kernel_from), kernel_from
         self.kernel = None if kernel is None else read_kernel(kernel)
+        self.ensemble = ensemble
         self.auto = tile == "auto"
         self.tile, self.overlap = check_tile(0 if tile == "auto" else tile, overlap)
         self._default_overlap = overlap is None
@@ -87,23 +89,43 @@ class Deblurrer:
         self.dtype = choose_dtype(precision, self.device)
         self.path, entry = find_weights_file(weights)
         self.weights = entry.name if entry else str(self.path)
+        self.sha256 = entry.sha256 if entry else None
         self.model = load_model(self.path, device=self.device)
         self.window = choose_window(window, entry, self.model.config.size_multiple)
-        if self.model.config.dual_pixel:
+        config = self.model.config
+        if config.dual_pixel and (config.inp_channels, config.out_channels) != (6, 3):
             raise WeightsError(
-                f"{self.weights}: a {self.model.config.inp_channels}-channel dual-pixel checkpoint, which needs two views",
-                hint="A photo file holds one view; the Python API's model module runs such networks.",
+                f"{self.weights}: a dual-pixel checkpoint of {config.inp_channels} input and {config.out_channels} output channels",
+                hint="deblur runs those that take two views in colour and give one: 6 and 3 channels.",
+            )
+        self.for_lens: Deblurrer | None = None
+        if weights == "auto" and len(choose_entries("auto")) > 1:
+            self.for_lens = Deblurrer(
+                "defocus",
+                device,
+                precision,
+                tile,
+                window,
+                overlap=overlap,
+                memory_share=memory_share,
+                shake=shake,
+                kernel=kernel,
+                kernel_from=kernel_from,
+                ensemble=ensemble,
             )
 
-    def __call__(self, image: Image, *, strength: float = 1.0) -> Image:
+    def __call__(self, image: Image, *, right: Image | None = None, strength: float = 1.0) -> Image:
         """Sharpen a PIL image or an array; the result has the same type, size, mode and dtype.
 
+        right: of a dual-pixel pair, whose left view is the image; the weights must be for such pairs.
         Of images: modes L, LA, RGB, RGBA, I;16 and F; all others (P, CMYK, ...) come back as the one of these that holds them.
         Arrays are (h, w) or (h, w, c) with c 1, 3 or 4 (alpha last): uint8, uint16, or floats in 0..1.
         """
         if isinstance(image, np.ndarray):
-            return _restore_array(self, image, strength)  # type: ignore[return-value]
-        restored = self.restore(photo_from_image(image), strength=strength)
+            return _restore_array(self, image, right, strength)  # type: ignore[return-value]
+        photo = photo_from_image(image)
+        photo = photo if right is None else pair_of(photo, photo_from_image(right))
+        restored = self.restore(photo, strength=strength)
         return image_from_photo(restored.photo, like=image)  # type: ignore[return-value]
 
     def restore(
@@ -122,6 +144,9 @@ class Deblurrer:
         self, photo: Photo, *, region: Region | None = None, progress: Progress | None = None
     ) -> Output:
         """What is made of a photo, or a region of it, before any of it is mixed with the photo: see `restore.mix`."""
+        self.check_views(1 if photo.views is None else 2)
+        if self.for_lens and (seen := sharpness_of(photo)) and seen.kind == "lens":
+            return self.for_lens.output(photo, region=region, progress=progress)
         run = _Run(self, progress)
         unshake = None if self.shake == "off" else run.unshake_by(self._kernel_of(photo))
         whole_or_part = output_of if region is None else partial(output_of_region, region=region)
@@ -136,6 +161,7 @@ class Deblurrer:
                     tile=tile,
                     overlap=self._overlap_for(tile),
                     unit=self.model.config.size_multiple,
+                    ensemble=self.ensemble,
                     progress=run.at_tile,
                     unshake=unshake,
                 )
@@ -145,6 +171,7 @@ class Deblurrer:
         needed_bytes = self._peak_bytes(output.details.tile_size)
         made_with = {
             "weights": self.weights,
+            **({"weights sha256": self.sha256} if self.sha256 else {}),
             "window": str(self.window),
             "precision": PRECISION_NAMES[self.dtype],
             "tiles redone in fp32": str(run.redone),
@@ -152,6 +179,19 @@ class Deblurrer:
             "memory": f"about {needed_bytes / 1e9:.1f} GB of {free_bytes / 1e9:.1f} GB free",
         }
         return replace(output, details=replace(output.details, made_with=made_with))
+
+    def check_views(self, views: int) -> None:
+        """WeightsError unless the network restores photos of so many views: one, or the two of a dual-pixel pair."""
+        if self.model.config.dual_pixel and views == 1:
+            raise WeightsError(
+                f"{self.weights}: a 6-channel dual-pixel checkpoint, which needs two views of a photo",
+                hint="For a pair: deblur --left L.png --right R.png; for a photo choose other --weights.",
+            )
+        if views == 2 and not self.model.config.dual_pixel:
+            raise WeightsError(
+                f"{self.weights}: these weights are for photos, not for the two views of a dual-pixel pair",
+                hint="Without --weights, defocus-dual-pixel is taken for a pair.",
+            )
 
     def _kernel_of(self, photo: Photo) -> Tensor | None:
         """The kernel that the user gave, or whose lamp in this photo."""
@@ -232,7 +272,7 @@ class _Run:
         self.redone += 1
 
     def predict(self, tile: Tensor) -> Tensor:
-        """(1, 3 | 1, h, w) -> the same, through a network of 3 channels or of 1.
+        """(1, 3 | 1, h, w) -> the same, through a network of 3 channels or of 1; of a pair (1, 6 | 2, h, w) -> (1, 3 | 1, h, w).
 
         A gray photo goes through a colour network as three equal channels, whose results are averaged. A gray
         network restores the luminance of a colour photo and leaves its colour differences as they are.
@@ -240,8 +280,8 @@ class _Run:
         channels = self.deblurrer.model.config.inp_channels
         if channels == tile.shape[1]:
             return self._stream(tile)
-        if channels == 3:
-            return self._stream(tile.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
+        if channels == 3 * tile.shape[1]:
+            return self._stream(tile.repeat_interleave(3, 1)).mean(1, keepdim=True)
         luminance = (tile * torch.tensor(LUMINANCE)[:, None, None]).sum(1, keepdim=True)
         return tile + (self._stream(luminance) - luminance)
 
@@ -269,43 +309,25 @@ def deblur(
     strength: float = 1.0,
     shake: str = "auto",
     kernel: Kernel | None = None,
+    ensemble: bool = False,
 ) -> Image:
     """Sharpen one PIL image or array; same type back. For several, make one `Deblurrer` and call it."""
-    return Deblurrer(weights, device, tile=tile, shake=shake, kernel=kernel)(image, strength=strength)
+    deblurrer = Deblurrer(weights, device, tile=tile, shake=shake, kernel=kernel, ensemble=ensemble)
+    return deblurrer(image, strength=strength)
 
 
-def find_weights_file(weights: str | Path) -> tuple[Path, WeightsEntry | None]:
-    """A name or a file -> the file on this computer, and its entry if it was a name. auto: motion if installed, else compact."""
-    path = Path(weights)
-    if isinstance(weights, Path) or path.suffix in WEIGHTS_SUFFIXES or path.is_file():
-        if not path.is_file():
-            raise WeightsError(
-                f"{path}: no such weights file", hint="`deblur download-weights --list` shows what exists."
-            )
-        return path, None
-    entry = choose_entry(weights)
-    installed = find_installed(entry)
-    if not installed:
-        raise WeightsError(
-            f"the weights {entry.name} are not installed",
-            hint=f"To fetch their {entry.size_bytes / 1e6:.0f} MB: deblur download-weights {entry.name}, or add --download.",
-        )
-    return installed.path, entry
+def _restore_array(
+    deblurrer: Deblurrer, array: NDArray[Any], right: NDArray[Any] | None, strength: float
+) -> NDArray[Any]:
+    photo, pixels = _photo_of_array(array)
+    photo = photo if right is None else pair_of(photo, _photo_of_array(right)[0])
+    restored = deblurrer.restore(photo, strength=strength).photo.pixels
+    sharp = np.concatenate([restored.astype(array.dtype), pixels[..., 3:]], axis=2)
+    return sharp.reshape(array.shape)
 
 
-def choose_window(window: int | None, entry: WeightsEntry | None, unit: int) -> int:
-    """The user's window, in units of the network, or what the weights were trained with: their entry says so; the paper's for a file."""
-    if window is None:
-        return entry.window if entry else PAPER_WINDOW
-    if window % unit or (window and window < MIN_WINDOW):
-        raise UsageError(
-            f"a window of {window} pixels cannot be used",
-            hint=f"--window takes a multiple of {unit} from {MIN_WINDOW}, or 0 for statistics of the whole tile.",
-        )
-    return window
-
-
-def _restore_array(deblurrer: Deblurrer, array: NDArray[Any], strength: float) -> NDArray[Any]:
+def _photo_of_array(array: NDArray[Any]) -> tuple[Photo, NDArray[Any]]:
+    """The colours of an array as a photo, and the array as (h, w, c)."""
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or 0 in array.shape:
         raise UsageError(
@@ -317,6 +339,4 @@ def _restore_array(deblurrer: Deblurrer, array: NDArray[Any], strength: float) -
         )
     pixels = array.reshape(*array.shape[:2], channels)
     samples = pixels[..., :3] if array.dtype.kind == "u" else pixels[..., :3].astype(np.float32)
-    restored = deblurrer.restore(Photo(samples, None, Encoding("PNG")), strength=strength).photo.pixels
-    sharp = np.concatenate([restored.astype(array.dtype), pixels[..., 3:]], axis=2)
-    return sharp.reshape(array.shape)
+    return Photo(samples, None, Encoding("PNG")), pixels

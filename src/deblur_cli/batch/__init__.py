@@ -9,16 +9,9 @@ from deblur_cli.batch._engine import (
     run_workers,
     uninterrupted,
 )
+from deblur_cli.batch._failures import DiskFullError, explained
 from deblur_cli.batch._ledger import Ledger, Todo
-from deblur_cli.batch._loop import (
-    DiskFullError,
-    FileOptions,
-    Process,
-    Progress,
-    Restored,
-    explained,
-    run_jobs,
-)
+from deblur_cli.batch._loop import FileOptions, Process, Progress, Restored, run_jobs
 from deblur_cli.batch._processes import MakeProcess, Processes
 from deblur_cli.batch._sweep import sweep
 

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from deblur_cli.batch._loop import Emit
 from deblur_cli.batch._sweep import sweep
 from deblur_cli.errors import DeblurError, PhotoError
-from deblur_cli.events import Event, Failed, Finished, Started
+from deblur_cli.events import Event, Failed, Finished, Left, Started
 from deblur_cli.isolated import CrashError, death_of
 from deblur_cli.jobs import Job
 
@@ -88,7 +88,7 @@ def run_workers(
                     for event in queue.take_back(worker, told, engine.deaths_allowed):
                         emit(event)
                     continue
-                if isinstance(told, Finished | Failed):
+                if isinstance(told, Finished | Left | Failed):
                     worker.at_hand.remove(told.job)
                 emit(told)
     finally:

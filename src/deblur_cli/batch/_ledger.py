@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from deblur_cli import storage
-from deblur_cli.batch._loop import disk_full, is_full
+from deblur_cli.batch._failures import disk_full, is_full
 from deblur_cli.batch._sweep import sweep
 from deblur_cli.errors import PhotoError
-from deblur_cli.events import Event, Failed, Finished
+from deblur_cli.events import Event, Failed, Finished, Left
 from deblur_cli.isolated import CrashError
 from deblur_cli.jobs import Job, Plan
 from deblur_cli.journal import Journal, stamp_of
@@ -28,11 +28,13 @@ class Todo:
     """What is left of a plan.
 
     plan: the jobs to do. done: those that need not be done. reasons: why each job is to be done.
+    left: those that an earlier run has left, and why.
     """
 
     plan: Plan
     done: tuple[Job, ...]
     reasons: Mapping[Job, str]
+    left: Mapping[Job, str]
 
 
 class Ledger:
@@ -75,13 +77,16 @@ class Ledger:
     def __exit__(self, *exception: object) -> None:
         self._open.close()
 
-    def sort_out(self, plan: Plan, *, overwrite: bool, retry_failed: bool = False) -> Todo:
+    def sort_out(
+        self, plan: Plan, *, overwrite: bool, retry_failed: bool = False, only_blurred: bool = False
+    ) -> Todo:
         """Which jobs of a plan are done, which are to be done and why, and which may not be.
 
-        Without retry_failed, photos that have crashed the program before and have not changed since are not tried again.
+        Without retry_failed, photos that have crashed the program before and have not changed since are not tried again. With
+        only_blurred, those that an earlier run has left and that have not changed since are left again.
         """
         verdict: str | PhotoError | None
-        jobs, done, refused = dict[Job, str](), list[Job](), list(plan.refused)
+        jobs, left, done, refused = dict[Job, str](), dict[Job, str](), list[Job](), list(plan.refused)
         for job in plan.jobs:
             verdict = None if retry_failed else self._crash(job)
             verdict = verdict or ("overwritten, as asked" if overwrite else self._verdict(job))
@@ -89,9 +94,11 @@ class Ledger:
                 refused.append((job, verdict))
             elif verdict is None:
                 done.append(job)
+            elif only_blurred and not overwrite and (why := self._left(job)):
+                left[job] = why
             else:
                 jobs[job] = verdict
-        return Todo(replace(plan, jobs=tuple(jobs), refused=tuple(refused)), tuple(done), jobs)
+        return Todo(replace(plan, jobs=tuple(jobs), refused=tuple(refused)), tuple(done), jobs, left)
 
     def claimed(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """The jobs again, each when the journal says that its target is about to be written."""
@@ -103,8 +110,11 @@ class Ledger:
             yield from ahead
 
     def record(self, event: Event) -> None:
-        """Write a finished photo, or one that has crashed, into its journal."""
+        """Write a finished photo, one that was left, or one that has crashed, into its journal."""
         job = event.job
+        if isinstance(event, Left) and job.base and job.source and job.target and event.stamp:
+            with _disk_full_as_such(self._journals[job.base]):
+                self._journals[job.base].add_left(job.source, event.stamp, job.target, event.reason)
         if isinstance(event, Failed) and isinstance(event.error, CrashError) and job.base and job.source:
             with suppress(FileNotFoundError):
                 self._journals[job.base].add_crash(job.source, stamp_of(job.source))
@@ -139,6 +149,15 @@ class Ledger:
             if crashed
             else None
         )
+
+    def _left(self, job: Job) -> str | None:
+        """Why an earlier run has left a photo that has not changed since."""
+        if job.base is None or job.source is None:
+            return None
+        try:
+            return self._journals[job.base].left(job.source, stamp_of(job.source))
+        except OSError:
+            return None
 
     def _verdict(self, job: Job) -> str | PhotoError | None:
         """Why a job is to be done; None if it is done; PhotoError if its target is not ours to replace."""

@@ -1,6 +1,5 @@
 """The loop of one process: while a photo is restored, the next one is read and the last one written, each in a process that may crash."""
 
-import errno
 import io
 import os
 import sys
@@ -13,16 +12,24 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from deblur_cli import storage
+from deblur_cli.batch._failures import DiskFullError, explained, is_full
 from deblur_cli.batch._sweep import sweep
-from deblur_cli.errors import DeblurError, PhotoError
-from deblur_cli.events import Event, Failed, Finished, Preview, Progressed, Started
+from deblur_cli.errors import PhotoError
+from deblur_cli.events import Event, Failed, Finished, Left, Preview, Progressed, Started
 from deblur_cli.isolated import Isolated
 from deblur_cli.jobs import Job
 from deblur_cli.journal import Stamp, stamp_of
-from deblur_cli.photo import Photo, format_of_name, import_codecs, preview_of, read_photo, write_photo
+from deblur_cli.photo import (
+    Photo,
+    format_of_name,
+    import_codecs,
+    preview_of,
+    read_pair,
+    read_photo,
+    write_photo,
+)
 
 T = TypeVar("T")
-
 Progress = Callable[[float, int], None]
 
 
@@ -35,12 +42,8 @@ class Restored(Protocol):
     def details(self) -> Any: ...  # noqa: ANN401
 
 
-Process = Callable[[Photo, Progress], Restored]
+Process = Callable[[Photo, Progress], Restored | str]  # or why it is left as it is
 Emit = Callable[[Event], None]
-
-
-class DiskFullError(PhotoError):
-    """The disk is full: every other photo would fail too."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,11 @@ def _restore(
         return
     try:
         restored = process(read.photo, progress)
-        preview = (
-            Preview(*preview_of(read.photo, restored.photo)) if wants_preview and wants_preview(job) else None
-        )
+        if isinstance(restored, str):
+            emit(Left(job, restored, read.stamp))
+            return
+        shown = bool(wants_preview and wants_preview(job))
+        preview = Preview(*preview_of(read.photo, restored.photo)) if shown else None
     except DiskFullError:
         raise  # by `progress`: it was the photo before that found no room
     except PhotoError as error:
@@ -239,9 +244,11 @@ def _read(job: Job, files: FileOptions, data: bytes | None) -> _Read | PhotoErro
         if job.source is None:
             return _Read(read_photo(io.BytesIO(data or b""), max_megapixels=files.max_megapixels), None)
         before = _stamp(job.source)
-        photo = read_photo(
-            job.source if data is None else _named(data, job.name), max_megapixels=files.max_megapixels
-        )
+        if job.right is None:
+            source = job.source if data is None else _named(data, job.name)
+            photo = read_photo(source, max_megapixels=files.max_megapixels)
+        else:
+            photo = read_pair(job.source, job.right, max_megapixels=files.max_megapixels)
         changed = _stamp(job.source) != before if data is None else before and before[0] != len(data)
         if before is None or changed:
             return PhotoError(
@@ -312,43 +319,3 @@ def _make_folder(folder: Path) -> None:
         raise PhotoError(
             f"{folder}: the folder cannot be made: {error.strerror}", hint="Choose another -o."
         ) from error
-
-
-def explained(job: Job, error: Exception) -> PhotoError:
-    """An exception as the failure of a photo; raised again if it would fail every other photo too."""
-    if is_full(error):
-        return disk_full(
-            error.message
-            if isinstance(error, PhotoError)
-            else f"{job.target or 'standard output'}: the disk is full"
-        )
-    if isinstance(error, PhotoError):
-        return error
-    if isinstance(error, DeblurError):
-        raise error
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(
-        error
-    ):  # as torch's CPU allocator says it
-        return PhotoError(f"{job.name}: not enough memory", hint="Try a smaller --tile, such as 256.")
-    if isinstance(error, OSError):
-        return PhotoError(f"{job.target or 'standard output'}: cannot be written: {error.strerror}")
-    return PhotoError(
-        f"{job.name}: failed unexpectedly: {type(error).__name__}: {error}",
-        hint="This is a fault in deblur, or in a library: please report it, with the photo if you can.",
-    )
-
-
-def is_full(error: BaseException | None) -> bool:
-    """Whether an error comes from a disk, or a user's share of it, that is full."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__
-    return False
-
-
-def disk_full(message: str) -> DiskFullError:
-    """The error that says what to do about it."""
-    return DiskFullError(
-        message, hint="Free some space and run the same command again: what is done stays done."
-    )

@@ -18,7 +18,7 @@ from deblur_cli.batch._engine import PATIENCE_S, STOPPING, Died, Worker, interru
 from deblur_cli.batch._loop import DEFAULT_FILES, FileOptions, Process, run_jobs
 from deblur_cli.batch._sweep import sweep
 from deblur_cli.errors import DeblurError
-from deblur_cli.events import Event, Finished, Progressed, Started
+from deblur_cli.events import Event, Finished, Left, Progressed, Started
 from deblur_cli.jobs import Job
 
 MakeProcess = Callable[[], Process]
@@ -84,7 +84,9 @@ class Processes:
         try:
             for worker in self._workers:
                 for told in _last_words(worker, deadline):
-                    if isinstance(told, Started | Finished):  # its start may not have been heard of either
+                    if isinstance(
+                        told, Started | Finished | Left
+                    ):  # its start may not have been heard of either
                         yield told
         finally:
             for worker in self._workers:

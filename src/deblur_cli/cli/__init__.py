@@ -7,7 +7,18 @@ import os
 import sys
 from typing import NoReturn
 
-from deblur_cli.cli import _batch, _evaluate, _info, _restore, _web, _weights  # noqa: F401  (importing a module of commands registers them)
+from deblur_cli.cli import (  # noqa: F401  (importing a module of commands registers them)
+    _batch,
+    _evaluate,
+    _export,
+    _info,
+    _restore,
+    _sort,
+    _video,
+    _watch,
+    _web,
+    _weights,
+)
 from deblur_cli.cli._app import app, run_app
 from deblur_cli.cli._collector import spare
 from deblur_cli.cli._streams import give_up_unwritable, reopen_closed

@@ -12,9 +12,18 @@ from deblur_cli.errors import UsageError
 
 DEFAULT_COMMAND = "run"
 
+WORDS = {
+    "int_parsing": "it takes a whole number",
+    "int_parsing_size": "it takes a smaller number",
+    "float_parsing": "it takes a number",
+    "greater_than_equal": "it takes {ge} or more",
+    "less_than_equal": "it takes {le} or less",
+}
+"""What a value has to be, by pydantic's names for what is wrong with it."""
+
 
 class DefaultCommandGroup(TyperGroup):
-    """`deblur PHOTO` is `deblur run PHOTO`, and the program's help shows the options of `run`."""
+    """`deblur PHOTO` is `deblur run PHOTO`; the program's help shows the options of `run`, and shells complete them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         if len(args) == 1 and args[0] in self.commands and Path(args[0]).is_file():
@@ -31,6 +40,12 @@ class DefaultCommandGroup(TyperGroup):
         shown.params = [*self.commands[DEFAULT_COMMAND].params, *self.params]
         TyperGroup.format_help(shown, ctx, formatter)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("-"):
+            found += self.commands[DEFAULT_COMMAND].shell_complete(ctx, incomplete)
+        return list({item.value: item for item in found}.values())
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
         return ["PHOTO... [-o OUT]", "or", "deblur COMMAND ..."]
 
@@ -38,7 +53,6 @@ class DefaultCommandGroup(TyperGroup):
 app = typer.Typer(
     cls=DefaultCommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -55,10 +69,19 @@ def run_app(args: list[str]) -> int:
             typer.echo(error.ctx.get_help(), err=True)
             return 2
         command = error.ctx.command_path.removesuffix(f" {DEFAULT_COMMAND}") if error.ctx else "deblur"
+        _use_our_words(error)
         raise UsageError(
             error.format_message(), hint=f"All options and what they take: {command} --help"
         ) from error
     return code if isinstance(code, int) else 0
+
+
+def _use_our_words(error: Any) -> None:  # noqa: ANN401
+    """For a value that typer has refused in those of pydantic, which speaks of inputs and parsing."""
+    refusals: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    if refusals:
+        told = refusals[0].get("ctx", {})
+        error.message = WORDS.get(refusals[0]["type"], "{error}").format(**{"error": error.message, **told})
 
 
 def _show_version(asked: bool) -> None:

@@ -15,6 +15,7 @@ from deblur_cli.cli._options import (
     BatchOutput,
     Devices,
     Download,
+    Ensemble,
     KeepTimes,
     Kernel,
     MaxMegapixels,
@@ -36,6 +37,7 @@ from deblur_cli.cli._options import (
     flag,
 )
 from deblur_cli.cli._perform import Emit, perform
+from deblur_cli.cli._weights import pinned
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def batch(
     strength: Strength = 1.0,
     shake: Shake = "auto",
     kernel: Kernel = None,
+    ensemble: Ensemble = False,
     tile: Tile = "auto",
     overlap: Overlap = None,
     window: Window = None,
@@ -82,6 +85,9 @@ def batch(
     order: Annotated[
         Literal["name", "date", "largest"], typer.Option(help="Which photos come first.")
     ] = "name",
+    only_blurred: Annotated[
+        bool, flag("--only-blurred", help="Leave photos that are sharp already as they are.")
+    ] = False,
     retry_failed: Annotated[
         bool, flag("--retry-failed", help="Try again the photos that have crashed the program before.")
     ] = False,
@@ -100,6 +106,7 @@ def batch(
 ) -> None:
     """Sharpen all photos of a folder and of the folders in it; run again, it does what is left."""
     from deblur_cli.batch import Ledger
+    from deblur_cli.console import Console
     from deblur_cli.jobs import Naming, in_order, parse_shard, plan_batch, read_list
     from deblur_cli.journal import results_in
     from deblur_cli.photo import format_of_name, looks_like_photo, output_extension
@@ -109,6 +116,8 @@ def batch(
     chosen = EngineOptions(engine, workers, address)
     if report_file:
         check_report(report_file)
+    if not dry_run:
+        options = pinned(options, Console(quiet=quiet))
     share = parse_shard(shard) if shard else None
     listed = read_list(sys.stdin.buffer, nul=nul) if STANDARD_INPUT in inputs else []
     files = files_of([*inputs, *listed], output, keep_times=keep_times)
@@ -123,10 +132,11 @@ def batch(
     )
     plan = replace(plan, jobs=in_order(plan.jobs, order))
     ledger = Ledger(plan.jobs, made_with(options), str(share or "").replace("/", "-of-"), files.status)
+    how = {"overwrite": overwrite, "retry_failed": retry_failed, "only_blurred": only_blurred}
     if dry_run:
-        _show(ledger.read().sort_out(plan, overwrite=overwrite, retry_failed=retry_failed), as_json=as_json)
+        _show(ledger.read().sort_out(plan, **how), as_json=as_json)
     with ledger:
-        todo = ledger.sort_out(plan, overwrite=overwrite, retry_failed=retry_failed)
+        todo = ledger.sort_out(plan, **how)
         _work_off(todo, ledger, options, chosen, report_file, as_json=as_json)
 
 
@@ -170,7 +180,7 @@ def _work_off(
 ) -> NoReturn:
     """Do what is left, tell of it in all the ways that were asked for, and end with the run's exit code."""
     from deblur_cli.console import Console
-    from deblur_cli.events import Skipped
+    from deblur_cli.events import Left, Skipped
     from deblur_cli.report import Page, Report, describe, describe_summary
 
     jobs = todo.plan.jobs
@@ -187,6 +197,8 @@ def _work_off(
     def work(emit: Emit) -> None:
         for job in todo.done:
             emit(Skipped(job))
+        for job, reason in todo.left.items():
+            emit(Left(job, reason))
         if jobs:
             run(
                 engine,
@@ -223,6 +235,7 @@ def _show(todo: "Todo", *, as_json: bool) -> NoReturn:
         [job.name, str(job.target or ""), f"refused: {error.message}"] for job, error in todo.plan.refused
     ]
     notes = [f"to do: {len(todo.reasons)}, done before: {len(todo.done)}, refused: {len(todo.plan.refused)}"]
+    notes += [f"sharp, as an earlier run has found: {len(todo.left)}"] if todo.left else []
     notes += [f"passed over: {count} ({reason})" for reason, count in todo.plan.passed_over.items()]
     headers = ["photo", "result", "why"]
     if as_json:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deblur_cli.download import choose_entry
+from deblur_cli.download import choose_entries, find_pinned, is_hub_name
 
 if TYPE_CHECKING:
     from deblur_cli.cli._options import Options
@@ -19,6 +19,7 @@ NOT_IN_THE_PIXELS = (
     "device",
     "threads",
     "max_megapixels",
+    "only_blurred",
     "memory_share",
     "keep_times",
     "quiet",
@@ -42,9 +43,11 @@ def _hash_of_file(path: str) -> str:
 
 def _hash_of_weights(weights: str) -> str:
     """SHA-256, cut short; the name of weights whose hash nobody has published."""
+    if is_hub_name(weights):
+        pinned = find_pinned(weights)
+        return pinned.sha256[:16] if pinned and pinned.sha256 else weights  # whoever loads it will say so
     if Path(weights).is_file():
         return _hash_of_file(weights)
     if "." in weights:
         return weights  # a file that is not there: whoever loads it will say so
-    entry = choose_entry(weights)
-    return entry.sha256[:16] if entry.sha256 else entry.name
+    return "+".join(entry.sha256[:16] if entry.sha256 else entry.name for entry in choose_entries(weights))

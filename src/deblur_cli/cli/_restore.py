@@ -2,7 +2,7 @@
 
 import base64
 import difflib
-import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -14,6 +14,7 @@ from deblur_cli.cli._collector import resume
 from deblur_cli.cli._options import (
     Device,
     Download,
+    Ensemble,
     KeepTimes,
     Kernel,
     MaxMegapixels,
@@ -33,6 +34,7 @@ from deblur_cli.cli._options import (
     Verbose,
     Weights,
     Window,
+    checked_limit,
     parse_region,
     parse_tile,
 )
@@ -40,12 +42,14 @@ from deblur_cli.cli._perform import Emit, perform
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from deblur_cli.batch import FileOptions, Process
+    from deblur_cli.batch import FileOptions, Process, Progress, Restored
     from deblur_cli.console import Console
     from deblur_cli.events import Event
     from deblur_cli.jobs import Plan
+    from deblur_cli.photo import Photo
 
 AUTO_WEIGHTS_IN_WORDS = {
+    "motion or defocus": "weights: motion, and defocus for photos that are out of focus; the small network of the package is --weights compact",
     "motion": "weights: motion; the small network of the package is --weights compact",
     "compact": "weights: compact, the small network of the package; for the published ones: deblur download-weights",
 }
@@ -55,12 +59,17 @@ AUTO_WEIGHTS_IN_WORDS = {
 def run(
     context: typer.Context,
     photos: Annotated[
-        list[str], typer.Argument(metavar="PHOTO", help="Photos to sharpen; - is standard input.")
-    ],
+        list[str] | None, typer.Argument(metavar="PHOTO", help="Photos to sharpen; - is standard input.")
+    ] = None,
     output: Output = None,
     weights: Weights = "auto",
     download: Download = False,
     strength: Strength = 1.0,
+    left: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Instead of a photo: the left view of a dual-pixel pair, and"),
+    ] = None,
+    right: Annotated[str | None, typer.Option(metavar="FILE", help="its right view.")] = None,
     region: Annotated[
         str | None,
         typer.Option(metavar="X,Y,W,H", help="Sharpen only this part; the rest stays as it is."),
@@ -74,6 +83,7 @@ def run(
     save_kernel: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write the shake that was found as a picture.")
     ] = None,
+    ensemble: Ensemble = False,
     tile: Tile = "auto",
     overlap: Overlap = None,
     window: Window = None,
@@ -93,12 +103,28 @@ def run(
     from deblur_cli.jobs import Naming, plan_photos
     from deblur_cli.photo import format_of_name, output_extension
 
-    _refuse_unknown_command(photos[0])
+    photos = _named_photos(photos, left, right)
     naming = Naming(output, suffix, overwrite, output_extension, format_of_name)
     options = Options.of(context)
     if save_kernel:
         check_kernel_file(save_kernel, photos, options.shake, overwrite=overwrite)
-    restore_all(plan_photos(photos, naming), options, save_kernel, overwrite=overwrite)
+    restore_all(plan_photos(photos, naming, right), options, save_kernel, overwrite=overwrite)
+
+
+def _named_photos(photos: list[str] | None, left: str | None, right: str | None) -> list[str]:
+    """The photos, or the left view of a pair. UsageError if neither or both are named, or one view only."""
+    if left is None and right is None:
+        if not photos:
+            raise UsageError("no photo is named", hint="For example: deblur photo.jpg")
+        _refuse_unknown_command(photos[0])
+        return photos
+    if photos:
+        raise UsageError("photos and a pair do not go together", hint="Run it once for each.")
+    if left is None or right is None:
+        raise UsageError("a pair has two views", hint="For example: deblur --left L.png --right R.png")
+    if left == right:
+        raise UsageError(f"{left} cannot be both views of a pair", hint="Name two files.")
+    return [left]
 
 
 def check_kernel_file(path: Path, photos: list[str], shake: str, *, overwrite: bool) -> None:
@@ -147,7 +173,22 @@ def restore_all(
 
 
 def load_process(options: Options, console: "Console") -> "Process":
-    """The network, ready for `run_jobs`."""
+    """The network, ready for `run_jobs`: it leaves sharp photos if only blurred ones are wanted."""
+    restore = load_restore(options, console)
+    if not options.only_blurred:
+        return restore
+    from deblur_cli.api import sharpness_of
+
+    def process(photo: "Photo", progress: "Progress") -> "Restored | str":
+        if (seen := sharpness_of(photo)) and seen.kind == "none":
+            return f"its blur is {seen.width:.1f} px wide, and from {seen.limit:.1f} px on it would count as blurred"
+        return restore(photo, progress)
+
+    return process
+
+
+def load_restore(options: Options, console: "Console") -> "Callable[[Photo, Progress], Restored]":
+    """The network, ready for any photo."""
     region = None if options.region is None else parse_region(options.region)
     lamp = None if options.kernel_from is None else parse_region(options.kernel_from, "--kernel-from")
     tile = parse_tile(options.tile)
@@ -156,14 +197,13 @@ def load_process(options: Options, console: "Console") -> "Process":
 
     from deblur_cli.api import Deblurrer
     from deblur_cli.cli._weights import fetch
-    from deblur_cli.registry import find_weights
     from deblur_cli.restore import check_strength
 
     check_strength(options.strength)
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.download and not Path(options.weights).is_file():
-        fetch(find_weights(options.weights), console)
+        fetch(options.weights, console)
     deblurrer = Deblurrer(
         options.weights,
         options.device,
@@ -175,32 +215,33 @@ def load_process(options: Options, console: "Console") -> "Process":
         shake=options.shake,
         kernel=options.kernel,
         kernel_from=lamp,
+        ensemble=options.ensemble,
     )
+    deblurrer.check_views(1 if options.right is None else 2)
     if options.weights == "auto":
-        console.say(AUTO_WEIGHTS_IN_WORDS[deblurrer.weights])
+        console.say(AUTO_WEIGHTS_IN_WORDS["motion or defocus" if deblurrer.for_lens else deblurrer.weights])
+    if options.ensemble:
+        console.say("ensemble: the mean of eight runs, which takes eight times as long as one")
     for name, asked, used in (
         ("tile", tile, deblurrer.tile),
         ("overlap", options.overlap, deblurrer.overlap),
     ):
         if isinstance(asked, int) and asked != used:
             console.say(f"--{name} {asked} is rounded to {used}, a multiple of 8")
+
+    def restore(photo: "Photo", progress: "Progress") -> "Restored":
+        return deblurrer.restore(photo, strength=options.strength, region=region, progress=progress)
+
     resume()
-    return lambda photo, progress: deblurrer.restore(
-        photo, strength=options.strength, region=region, progress=progress
-    )
+    return restore
 
 
 def file_options(options: Options) -> "FileOptions":
     """How the photos are read and written."""
     from deblur_cli.batch import FileOptions
 
-    if not 0 < options.max_megapixels < math.inf:
-        raise UsageError(
-            f"--max-megapixels {options.max_megapixels} is no limit", hint="It takes a number above 0."
-        )
-    return FileOptions(
-        options.max_megapixels, options.quality, options.strip_metadata, keep_times=options.keep_times
-    )
+    limit = checked_limit(options.max_megapixels)
+    return FileOptions(limit, options.quality, options.strip_metadata, keep_times=options.keep_times)
 
 
 def _refuse_unknown_command(word: str) -> None:

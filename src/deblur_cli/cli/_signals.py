@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -18,7 +18,20 @@ class Terminated(BaseException):
 @contextmanager
 def second_signal_leaves() -> Iterator[None]:
     """Inside, the first Ctrl-C or SIGTERM raises, and the second ends the process without any cleanup."""
-    old = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    with first_signal_asks(raise_signal):
+        yield
+
+
+@contextmanager
+def first_signal_asks(ask: Callable[[int], None]) -> Iterator[None]:
+    """Inside, `ask` is called with the first Ctrl-C or SIGTERM, and the second ends the process without any cleanup."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for other in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(other, _leave)
+        ask(number)
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -26,9 +39,8 @@ def second_signal_leaves() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    for other in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(other, _leave)
+def raise_signal(number: int) -> NoReturn:
+    """As the exception by which it ends the work."""
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 

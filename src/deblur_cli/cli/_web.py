@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from deblur_cli.cli._app import app
-from deblur_cli.cli._options import MaxMegapixels, Weights, flag
+from deblur_cli.cli._options import MaxMegapixels, Weights, checked_limit, flag
 from deblur_cli.errors import UsageError
 
 
@@ -52,4 +52,4 @@ def web(
         typer.echo("Open this address; Ctrl-C here ends it, and removes the photos it holds.", err=True)
         typer.echo(address)
 
-    serve(Settings(host, port, password, weights, max_megapixels, not no_browser), say)
+    serve(Settings(host, port, password, weights, checked_limit(max_megapixels), not no_browser), say)

@@ -16,6 +16,7 @@ from deblur_cli.download._installed import (
     check_size,
     expected_hash,
     find_installed,
+    name_in_cache,
     note_installed,
 )
 from deblur_cli.download._url import CHUNK_BYTES, Part, Progress, fetch_url, require_space
@@ -143,7 +144,7 @@ def _put_in_place(file: Path, target: Path) -> None:
 def _one_at_a_time(entry: WeightsEntry, say: Say) -> Iterator[None]:
     """A lock among processes, so that one fetches and the others find the file. The system frees it if one is killed."""
     folder = cache_folder()
-    lock = FileLock(folder / f"{entry.name}.lock")
+    lock = FileLock(folder / f"{name_in_cache(entry)}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -174,4 +175,6 @@ def _what_to_do(entry: WeightsEntry) -> str:
 
 
 def _by_hand(entry: WeightsEntry) -> str:
+    if not entry.listed:
+        return f"With the file {entry.file} from elsewhere: --weights FILE"
     return f"With the file {entry.file} from elsewhere: deblur download-weights --from FILE {entry.name}"

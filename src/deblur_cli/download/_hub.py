@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,17 @@ from deblur_cli.download._installed import (
     hub_cache_folder,
     note_installed,
 )
-from deblur_cli.download._url import Progress, is_allowed, require_space
+from deblur_cli.download._names import HubName, find_pinned, hub_entry, is_file_name, parse_hub_name
+from deblur_cli.download._url import TIMEOUT_S, Progress, is_allowed, require_space
 from deblur_cli.errors import WeightsError
 from deblur_cli.registry import HubSource, WeightsEntry
 
 LIBRARY = "deblur-cli"
+WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+"""Of files that may be meant where none is named; one that is named may be called as it likes."""
+
+SHOWN = 20
+"""So many files of a repository are listed, and no more."""
 
 
 def hub_url(source: HubSource) -> str:
@@ -39,6 +46,76 @@ def is_offline() -> bool:
     from huggingface_hub import constants
 
     return constants.HF_HUB_OFFLINE
+
+
+def ask_hub(name: str) -> WeightsEntry:
+    """What hub:OWNER/NAME[@REVISION][:FILE] stands for today: one file at a full commit. WeightsError says what is wrong with it, or keeps the Hub away."""
+    try:
+        entry = _ask(parse_hub_name(name))
+    except WeightsError as error:
+        otherwise = (
+            f"What was fetched before needs no network: --weights {name}"
+            if find_pinned(name)
+            else "A mirror of the Hub: set HF_ENDPOINT. With a file from elsewhere: --weights FILE"
+        )
+        raise WeightsError(f"{name}: {error.message}", hint=error.hint or otherwise) from error
+    return find_pinned(entry.name) or entry  # what was fetched before must be the same again
+
+
+def _ask(asked: HubName) -> WeightsEntry:
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    if is_offline():
+        raise WeightsError("HF_HUB_OFFLINE forbids to ask the Hub")
+    if not is_allowed(constants.ENDPOINT):
+        raise WeightsError("only https is trusted; see HF_ENDPOINT")
+    page = f"{constants.ENDPOINT}/{asked.repository}"
+    api = HfApi(library_name=LIBRARY, library_version=__version__)
+    with _explained_errors():
+        try:
+            found = api.model_info(
+                asked.repository, revision=asked.revision, files_metadata=True, timeout=TIMEOUT_S
+            )
+        except RevisionNotFoundError as error:
+            raise WeightsError(
+                f"there is no revision {asked.revision!r} of it",
+                hint=f"Look for those that there are at {page}",
+            ) from error
+        except RepositoryNotFoundError as error:
+            raise WeightsError(
+                "the Hub has no such repository, or it is a private one",
+                hint=f"Look for it at {page}; HF_TOKEN is the key to your private ones.",
+            ) from error
+    sizes = {each.rfilename: each.size for each in found.siblings or [] if is_file_name(each.rfilename)}
+    file = _file_of(asked, list(sizes))
+    commit, size_bytes = found.sha or "", sizes[file]
+    if not size_bytes or not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise WeightsError("the Hub does not say at which commit it is, or how large the file is")
+    licence = found.card_data.get("license") if found.card_data else None
+    return hub_entry(asked.repository, commit, file, size_bytes, f"{licence or 'none stated'}; see {page}")
+
+
+def _file_of(asked: HubName, files: list[str]) -> str:
+    """The file that was asked for, or the only one that may hold weights. WeightsError if there is none, or a choice."""
+    candidates = sorted(name for name in files if name.endswith(WEIGHTS_ENDINGS))
+    if asked.file and asked.file in files:
+        return asked.file
+    if not asked.file and len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise WeightsError(
+            f"there is no file {asked.file!r} in it" if asked.file else "there is no file of weights in it",
+            hint=f"It holds: {', '.join(sorted(files)[:SHOWN]) or 'nothing'}",
+        )
+    more = [f"... and {len(candidates) - SHOWN} more"] if len(candidates) > SHOWN else []
+    names = [str(replace(asked, file=name)) for name in candidates[:SHOWN]]
+    raise WeightsError(
+        f"there is no file {asked.file!r} in it"
+        if asked.file
+        else f"there are {len(candidates)} files of weights in it",
+        hint="\n".join(["Choose one:", *names, *more]),
+    )
 
 
 def fetch_from_hub(source: HubSource, entry: WeightsEntry, progress: Progress) -> Installed:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from deblur_cli.errors import WeightsError
-from deblur_cli.registry import BundledSource, HubSource, WeightsEntry, find_weights
+from deblur_cli.registry import BundledSource, HubSource, WeightsEntry
 
 Place = Literal["package", "cache", "Hub cache"]
 
@@ -57,11 +57,9 @@ def hub_cache_folder() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def choose_entry(name: str) -> WeightsEntry:
-    """The entry of that name; auto is motion where it is installed, else compact. UsageError for an unknown name."""
-    if name == "auto":
-        name = "motion" if find_installed(find_weights("motion")) else "compact"
-    return find_weights(name)
+def name_in_cache(entry: WeightsEntry) -> str:
+    """By which files about an entry are called; names of the Hub's have slashes, and may be long."""
+    return entry.name if entry.listed else f"hub-{hashlib.sha256(entry.name.encode()).hexdigest()[:32]}"
 
 
 def find_installed(entry: WeightsEntry, *, rehash: bool = False) -> Installed | None:
@@ -180,7 +178,7 @@ def _hash_in_name(path: Path) -> str | None:
 
 
 def _record_path(entry: WeightsEntry) -> Path:
-    return cache_folder() / f"{entry.name}.json"
+    return cache_folder() / f"{name_in_cache(entry)}.json"
 
 
 def _read_record(entry: WeightsEntry) -> _Record | None:

@@ -1,7 +1,8 @@
 """How a plan looks at files and folders: local ones here; another `Files` may know more of them."""
 
+import glob
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,11 +22,12 @@ class Entry(Protocol):
 
 
 class Files(Protocol):
-    """path_of: a name, or an entry, as a path. scan: a folder's entries, sorted by a key of their names; OSError. status:
+    """path_of: a name, or an entry, as a path. glob: what matches a pattern. scan: a folder's entries, sorted by a key of their names; OSError. status:
     of a file that may be there; OSError. folder_problem: what keeps a file from being made in a folder, which may have to be made first.
     """
 
     def path_of(self, name: str | os.PathLike[str]) -> Path: ...
+    def glob(self, pattern: str) -> Iterable[Path]: ...
     def scan(self, folder: str, key: Callable[[str], Any]) -> list[Entry]: ...
     def status(self, path: Path) -> os.stat_result: ...
     def folder_problem(self, folder: Path) -> PhotoError | None: ...
@@ -37,6 +39,10 @@ class LocalFiles:
     def path_of(self, name: str | os.PathLike[str]) -> Path:
         """As it stands."""
         return Path(name)
+
+    def glob(self, pattern: str) -> Iterator[Path]:
+        """As a shell would, ** for any number of folders."""
+        return map(Path, glob.glob(pattern, recursive=True))
 
     def scan(self, folder: str, key: Callable[[str], Any]) -> list[Any]:
         """By one look for the whole folder."""

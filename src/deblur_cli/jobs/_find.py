@@ -99,10 +99,10 @@ def expand(name: str, files: Files = LOCAL) -> list[Path]:
     path = files.path_of(name)
     if os.path.lexists(path) or path.exists():
         return [path]
-    matches = sorted(glob.glob(name, recursive=True), key=natural_key) if glob.has_magic(name) else []
-    if not matches:
+    matches = files.glob(name) if glob.has_magic(name) else ()
+    if not (found := sorted(matches, key=lambda match: natural_key(str(match)))):
         raise UsageError(f"{name}: no such file or folder")
-    return [Path(match) for match in matches]
+    return found
 
 
 def read_list(stream: BinaryIO, *, nul: bool = False) -> list[str]:

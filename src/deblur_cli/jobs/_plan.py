@@ -16,13 +16,14 @@ from deblur_cli.jobs._naming import STANDARD_STREAM, Naming, folded
 class Job:
     """One photo to restore: `source` None is standard input, `target` None is standard output.
 
-    base: the folder whose journal tells of it; None for a job outside a batch.
+    base: the folder whose journal tells of it; None for a job outside a batch. right: the other view of a dual-pixel pair.
     """
 
     source: Path | None
     target: Path | None
     base: Path | None = None
     size_bytes: int = field(default=0, compare=False)
+    right: Path | None = None
 
     @property
     def name(self) -> str:
@@ -54,10 +55,12 @@ def _modified(job: Job) -> int:
     return status.st_mtime_ns if isinstance(status, os.stat_result) else 0
 
 
-def plan_photos(sources: Sequence[str], naming: Naming) -> Plan:
-    """Photos named one by one -> jobs. UsageError where output and inputs do not go together."""
+def plan_photos(sources: Sequence[str], naming: Naming, right: str | None = None) -> Plan:
+    """Photos named one by one -> jobs. UsageError where output and inputs do not go together. right: the other view of the one source."""
     naming.check()
-    if "" in sources:
+    if right is not None and STANDARD_STREAM in (*sources, right):
+        raise UsageError("standard input is one photo, and a pair is two", hint="Name two files.")
+    if "" in (*sources, right):
         raise UsageError("the name of a photo is empty", hint="Name a file, or - for standard input.")
     output, several = naming.output, len(sources) > 1
     if several and output == STANDARD_STREAM:
@@ -84,7 +87,10 @@ def plan_photos(sources: Sequence[str], naming: Naming) -> Plan:
             raise UsageError("standard input has no name", hint="Give a file: -o FILE")
         return Path(output, naming.own_name(Path(source)))
 
-    jobs = [Job(None if name == STANDARD_STREAM else Path(name), target(name)) for name in sources]
+    view = None if right is None else Path(right)
+    jobs = [
+        Job(None if name == STANDARD_STREAM else Path(name), target(name), right=view) for name in sources
+    ]
     jobs = list(dict.fromkeys(jobs))  # one photo named twice is one job
     _refuse_shared_targets(jobs)
     return checked(jobs, {}, keep_existing=not naming.overwrite)
@@ -95,13 +101,20 @@ def checked(
 ) -> Plan:
     """Sort out the jobs that cannot be done, and note the size of the others' sources."""
     statuses = {job: _status(job.source) for job in jobs}
+    views = {job: _status(job.right) for job in statuses if job.right}
     inputs = {
-        (status.st_dev, status.st_ino) for status in statuses.values() if isinstance(status, os.stat_result)
+        (status.st_dev, status.st_ino)
+        for status in (*statuses.values(), *views.values())
+        if isinstance(status, os.stat_result)
     }
     folders: dict[Path, PhotoError | None] = {}
     good, refused = [], []
     for job, status in statuses.items():
-        problem = _source_problem(job, status) or _target_problem(job, inputs, folders, keep_existing, files)
+        problem = (
+            _source_problem(job.name, status)
+            or _source_problem(str(job.right), views.get(job))
+            or _target_problem(job, inputs, folders, keep_existing, files)
+        )
         if problem is not None:
             refused.append((job, problem))
         elif isinstance(status, os.stat_result):
@@ -131,18 +144,16 @@ def _status(source: Path | None) -> os.stat_result | OSError | None:
         return error
 
 
-def _source_problem(job: Job, status: os.stat_result | OSError | None) -> PhotoError | None:
+def _source_problem(name: str, status: os.stat_result | OSError | None) -> PhotoError | None:
     if status is None or (isinstance(status, os.stat_result) and stat.S_ISREG(status.st_mode)):
         return None
     if isinstance(status, FileNotFoundError):
-        return PhotoError(f"{job.name}: no such file")
+        return PhotoError(f"{name}: no such file")
     if isinstance(status, OSError):
-        return PhotoError(f"{job.name}: cannot be read: {status.strerror}")
+        return PhotoError(f"{name}: cannot be read: {status.strerror}")
     if stat.S_ISDIR(status.st_mode):
-        return PhotoError(
-            f"{job.name}: is a folder", hint=f"To restore all photos in it: deblur batch {job.name}"
-        )
-    return PhotoError(f"{job.name}: is no file")
+        return PhotoError(f"{name}: is a folder", hint=f"To restore all photos in it: deblur batch {name}")
+    return PhotoError(f"{name}: is no file")
 
 
 def _target_problem(

@@ -65,6 +65,7 @@ class Journal:
         self._claims: set[str] = set()
         self._claims_of_others: set[str] = set()
         self._crashes: dict[str, Stamp] = {}
+        self._left: dict[str, tuple[Stamp, str]] = {}
         self._last_made_with: Mapping[str, Any] = {}
         self._relative: dict[str, str] = {}
         self._mutex = threading.Lock()
@@ -157,6 +158,23 @@ class Journal:
         size, mtime_ns = stamp
         self._append({"crashed": self._name(source), "size": size, "mtime_ns": mtime_ns})
 
+    def left(self, source: Path, stamp: Stamp) -> str | None:
+        """Why this input, as it is now, was left as it is; None if nobody has said so."""
+        found = self._left.get(self._name(source))
+        return found[1] if found and found[0] == stamp else None
+
+    def add_left(self, source: Path, stamp: Stamp, target: Path, why: str) -> None:
+        """Say that it was, and that its target is not about to be written."""
+        size, mtime_ns = stamp
+        line = {
+            "left": self._name(source),
+            "size": size,
+            "mtime_ns": mtime_ns,
+            "target": self._name(target),
+            "why": why,
+        }
+        self._append(line)
+
     def sync(self) -> None:
         """Make all lines so far outlast a power cut."""
         with self._mutex:
@@ -166,6 +184,7 @@ class Journal:
         encoded = json.dumps(line).encode() + b"\n"  # ASCII: a name in no valid encoding survives as \udcXX
         with self._mutex:
             self._log.append(encoded)
+            self._take(encoded)
             self._unsynced = True
             if time.monotonic() - self._synced_s >= SYNC_EVERY_S:
                 self._sync()
@@ -184,6 +203,9 @@ class Journal:
                 self._claims.update(values["claims"])
             elif "crashed" in values:
                 self._crashes[values["crashed"]] = values["size"], values["mtime_ns"]
+            elif "left" in values:
+                self._left[values["left"]] = (values["size"], values["mtime_ns"]), values["why"]
+                self._claims.discard(values["target"])
             else:
                 if values["made_with"] == self._last_made_with:
                     values["made_with"] = (

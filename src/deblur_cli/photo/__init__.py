@@ -5,9 +5,10 @@ need them, so that importing this costs little. It knows nothing of networks, ti
 """
 
 from deblur_cli.photo._alpha import fill_transparent
-from deblur_cli.photo._atomic import replace_file, sweep_temporaries
+from deblur_cli.photo._atomic import replace_file, sweep_temporaries, whole_file
 from deblur_cli.photo._formats import format_of_name, looks_like_photo, output_extension, photo_extensions
 from deblur_cli.photo._image import image_from_photo, photo_from_image
+from deblur_cli.photo._pair import pair_of, read_pair
 from deblur_cli.photo._photo import Encoding, Metadata, Photo, Samples
 from deblur_cli.photo._preview import gray_png, preview_of
 from deblur_cli.photo._read import PhotoInfo, import_codecs, inspect_photo, read_photo
@@ -30,13 +31,16 @@ __all__ = [
     "inspect_photo",
     "looks_like_photo",
     "output_extension",
+    "pair_of",
     "photo_extensions",
     "photo_from_image",
     "preview_of",
+    "read_pair",
     "read_photo",
     "replace_file",
     "screen_pictures",
     "sweep_temporaries",
     "tone_curve_of",
+    "whole_file",
     "write_photo",
 ]

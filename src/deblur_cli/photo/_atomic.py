@@ -4,7 +4,8 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from deblur_cli.errors import PhotoError
@@ -33,6 +34,13 @@ def replace_file(target: Path, data: bytes, *, overwrite: bool = True) -> None:
 
 
 def _replace(target: Path, data: bytes, overwrite: bool) -> None:
+    with whole_file(target, overwrite=overwrite) as temporary, temporary.open("wb") as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """The name under which a file may be written inside; it becomes `target`, as of `replace_file`, when the block ends well. OSError."""
     mode = None
     if target.is_symlink():  # still, after all links have been followed
         raise OSError(None, "it is a link to itself")
@@ -46,9 +54,9 @@ def _replace(target: Path, data: bytes, overwrite: bool) -> None:
         mode = target.stat().st_mode & 0o7777
     temporary = _temporary_beside(target)
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
+        temporary.open("xb").close()
+        yield temporary
+        with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         if mode is not None:
             temporary.chmod(mode)

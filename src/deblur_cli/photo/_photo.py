@@ -90,6 +90,7 @@ class Photo:
     pixels: (h, w, 3) or, gray, (h, w, 1); uint8, uint16 or float32.
     alpha: (h, w) of the same dtype, or None; 0 is transparent. Restoring leaves it alone.
     notes: what the user should know about how the file was read.
+    views: of a dual-pixel pair, left and right, each as the pixels, which are their mean.
     """
 
     pixels: Samples
@@ -97,6 +98,7 @@ class Photo:
     encoding: Encoding
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
+    views: tuple[Samples, Samples] | None = None
 
     @property
     def peak(self) -> float:
@@ -107,7 +109,8 @@ class Photo:
         """
         if self.pixels.dtype != np.float32:
             return white_of(self.pixels)
-        largest = float(self.pixels.max(initial=1, where=np.isfinite(self.pixels)))
+        seen = (self.pixels,) if self.views is None else self.views
+        largest = max(float(samples.max(initial=1, where=np.isfinite(samples))) for samples in seen)
         return 2.0 ** math.ceil(math.log2(largest))
 
 

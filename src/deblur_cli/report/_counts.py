@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deblur_cli.errors import DeblurError, PhotoError, UsageError, WeightsError
-from deblur_cli.events import Event, Failed, Finished, Progressed, Skipped, Started
+from deblur_cli.events import Event, Failed, Finished, Left, Progressed, Skipped, Started
 from deblur_cli.jobs import Job
 
 EXIT_OK = 0
@@ -34,6 +34,7 @@ class Report:
     planned_bytes: int = 0
     finished: int = 0
     skipped: int = 0
+    left: int = 0
     barely_changed: int = 0
     pixels: int = 0
     passed_over: Mapping[str, int] = field(default_factory=dict)
@@ -57,6 +58,8 @@ class Report:
                 self.finished += 1
                 self.pixels += event.size[0] * event.size[1]
                 self.barely_changed += barely_changed(event)
+            elif isinstance(event, Left):
+                self.left += 1
             else:
                 self.failures.append(event)
             if self._at_hand.pop(event.job, None) is not None:
@@ -103,6 +106,8 @@ class Report:
             parts[0] += f" ({self.barely_changed} barely changed)"
         if self.skipped:
             parts.append(f"{self.skipped} done before")
+        if self.left:
+            parts.append(f"{self.left} sharp and left as they are")
         if self.failures:
             parts.append(f"{len(self.failures)} failed")
         if self.not_done:

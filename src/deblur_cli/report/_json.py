@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deblur_cli.events import Event, Failed, Finished, Skipped
+from deblur_cli.events import Event, Failed, Finished, Left, Skipped
 from deblur_cli.report._counts import Report, barely_changed
 
 
@@ -20,6 +20,8 @@ def describe(event: Event) -> dict[str, Any] | None:
         }
     elif isinstance(event, Skipped):
         outcome = {"status": "skipped"}
+    elif isinstance(event, Left):
+        outcome = {"status": "left", "reason": event.reason}
     elif isinstance(event, Failed):
         outcome = {"status": "failed", "error": event.error.message, "hint": event.error.hint}
     else:
@@ -34,6 +36,7 @@ def describe_summary(report: Report, exit_code: int) -> dict[str, Any]:
         "summary": {
             "done": report.finished,
             "skipped": report.skipped,
+            "left": report.left,
             "failed": len(report.failures),
             "not_done": report.not_done,
             "barely_changed": report.barely_changed,

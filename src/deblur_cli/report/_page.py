@@ -6,12 +6,14 @@ from pathlib import Path
 from string import Template
 
 from deblur_cli.errors import UsageError
-from deblur_cli.events import Event, Failed, Finished, Preview
+from deblur_cli.events import Event, Failed, Finished, Left, Preview
 from deblur_cli.jobs import Job
 from deblur_cli.report._counts import Report, change_in_words
 
 MAX_PREVIEWS = 100
 """Of more photos, evenly spread ones are shown, so that the page opens quickly: a photo takes some 60 kB of it."""
+
+COLUMNS = ("photo", "result", "size", "time", "what changed", "weights")
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -26,6 +28,8 @@ class Page:
         self._figures: list[str] = []
         self._rows: list[str] = []
         self._notes: list[str] = []
+        self._weights: dict[str, None] = {}
+        self._left: list[str] = []
 
     def wants_preview(self, job: Job) -> bool:
         """Whether this photo, of all that are restored one after the other, is to be shown."""
@@ -34,11 +38,16 @@ class Page:
 
     def add(self, event: Event) -> None:
         """Take in an event."""
+        if isinstance(event, Left):
+            self._left.append(_row(event.job.name, event.reason))
         if isinstance(event, Finished):
             change = change_in_words(event)
             target = "" if event.job.target is None else str(event.job.target)
+            self._weights[_weights_of(event)] = None
             size = f"{event.size[1]} x {event.size[0]}"
-            self._rows.append(_row(event.job.name, target, size, f"{event.elapsed_s:.1f} s", change))
+            weights = event.details.get("made_with", {}).get("weights", "")
+            cells = event.job.name, target, size, f"{event.elapsed_s:.1f} s", change, weights
+            self._rows.append(_row(*cells))
             self._notes += [_row(event.job.name, note) for note in event.notes]
             if event.preview:
                 kernel = event.details.get("shake", {}).get("kernel", "")
@@ -51,6 +60,7 @@ class Page:
             "restored": report.finished,
             "barely changed": report.barely_changed,
             "done before": report.skipped,
+            "sharp and left": report.left,
             "failed": len(report.failures),
             "not done": report.not_done,
             "passed over": sum(report.passed_over.values()),
@@ -64,11 +74,12 @@ class Page:
         page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
             outcome=html.escape(outcome),
             counts=tiles,
-            speed=speed,
+            speed=html.escape(". ".join([speed, *filter(None, self._weights)])),
             failures=_section("Failed", failed, ("photo", "reason")),
+            left=_section("Left as they are", self._left, ("photo", "reason")),
             figures="\n".join(self._figures),
             shown=self._shown(report),
-            photos=_section("Restored", self._rows, ("photo", "result", "size", "time", "what changed")),
+            photos=_section("Restored", self._rows, COLUMNS),
             notes=_section("Notes", self._notes, ("photo", "note")),
         )
         temporary = self._path.with_name(self._path.name + ".tmp")
@@ -85,6 +96,14 @@ class Page:
         if len(self._figures) < report.finished:
             return f"{len(self._figures)} of {report.finished:,} photos, evenly spread. "
         return ""
+
+
+def _weights_of(event: Finished) -> str:
+    """Which weights a photo was made with, pinned by their hash where it is known."""
+    made_with = event.details.get("made_with", {})
+    sha256 = made_with.get("weights sha256")
+    pinned = f" (SHA-256 {sha256})" if sha256 else ""
+    return f"Weights: {made_with['weights']}{pinned}" if "weights" in made_with else ""
 
 
 def _row(*cells: str) -> str:

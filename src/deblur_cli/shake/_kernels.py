@@ -43,6 +43,11 @@ class Shake:
         return centred(mean)
 
     @property
+    def variety(self) -> float:
+        """How much of its kernels lies elsewhere than in their plain mean, in the mean of all places: 0 for one kernel, towards 1 for many that have nothing in common."""
+        return float((self.kernels - self.kernels.mean((0, 1))).abs().sum((2, 3)).mean()) / 2
+
+    @property
     def length(self) -> float:
         """How far the path reaches in its longest direction, in pixels."""
         return _longest(self.kernel)[0]

@@ -25,8 +25,8 @@ REACH, FURTHEST = 96, 8
 TURN_RIDGE, ITERATIONS = 0.3, 10
 """Of the least squares: the ridge on the density, beside that on the kernels, times the energy of the gradients, which shares out evenly among the turns what they do not
 tell; and the steps of their solution: with more, noise comes in."""
-FITS = 6
-"""At each scale."""
+FITS, FINER_FITS, FINE = 6, 3, 800
+"""At each scale, and at each whose frame is longer than that many pixels, where little is left to be found."""
 GRID = 9
 """Kernels along the longer side of the frame, in the end."""
 FAINT = 0.01
@@ -126,7 +126,7 @@ def _fitted(roll: Roll, predictor: Predictor) -> Roll:
     h, w = frame.light.shape
     moves = roll.moves([(top + side / 2 - h / 2, left + side / 2 - w / 2) for top, left in corners])
     blurred = torch.stack(gradients(regions.light), 1) * regions.window[:, None]
-    for _ in range(FITS):
+    for _ in range(FINER_FITS if max(h, w) > FINE else FITS):
         kernels = _cleared(moves.kernels(density))
         sharp = predictor(inverse_filters(regions.light, kernels)) * regions.window[:, None]
         density = _least_squares(moves, *search.correlations(sharp, blurred, n), density)

@@ -24,10 +24,14 @@ MARGIN_DB = 1.2
 """What undoing a shake is expected to gain over the network alone, at least, to be done."""
 DOUBT = 0.5
 """Of the decibels by which the judge finds one kernel for all harmful: so much more has to be expected."""
+ROLLED, NEARLY_DB = 0.24, 0.35
+"""The variety from which on a camera has likely rolled; its kernels are then taken though so much less is expected of them: one kernel for such a photo may do great harm, they do
+little where it had not.
+"""
 HOPELESS_DB = 0.2
 """Above it, kernels that vary over the frame are tried, too."""
-EXPLAINED_DB = 0.5
-"""What a kernel that is given is expected to gain, at least, if nothing were known of it."""
+EXPLAINED_DB, EXPLAINED = 0.25, 0.1
+"""What a kernel that is given is expected to gain, at least, if nothing were known of it, and in what share of the places that are looked at it would be believed."""
 SMALLEST_SIDE = 96
 """Of a photo in which a shake is looked for."""
 
@@ -81,8 +85,9 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     if kernel is not None:
         given = [Shake(kernel[None, None].cpu(), torch.ones(1, 1), curve) for curve in Curve]
         explained = [_explained(light, alone, shake) for shake in given]
-        shake = given[explained.index(max(explained))]
-        if max(explained) < EXPLAINED_DB:
+        best = max(explained)
+        shake = given[explained.index(best)]
+        if best < EXPLAINED_DB:
             return Undone(alone, "left", UNEXPLAINED, 0.0, shake)
         after = joined(light, alone, shake, tell, known=True)
         return Undone(after.light, "undone", "by the kernel given", after.share, shake)
@@ -92,12 +97,13 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     if seen is None:
         return Undone(alone, "none", "no shake seen", 0.0, None)
     left = Undone(alone, "left", LEFT, 0.0, seen.shake)
-    shake, gain = seen.shake, _expected(light, alone, seen.shake, seen.frames[-1])
+    shake = seen.shake
+    gain, _ = _expected(light, alone, shake, seen.frames[-1])
     margin = MARGIN_DB + DOUBT * max(0.0, -seen.gain)
     if gain > HOPELESS_DB:
         other = varied(seen)
-        other_gain = _expected(light, alone, other, seen.frames[-1])
-        if other_gain > gain:
+        other_gain, _ = _expected(light, alone, other, seen.frames[-1])
+        if other_gain > gain - NEARLY_DB * (other.variety > ROLLED):
             shake, gain, margin = other, other_gain, MARGIN_DB
     if gain < margin:
         return left
@@ -109,17 +115,20 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
 
 
 def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
-    """What undoing it is expected to gain, in dB, for all that can be told without knowing where it comes from; of a blur of values a little less."""
+    """What undoing it is expected to gain, in dB, for all that can be told without knowing where it comes from, of a blur of values a little less; 0 where it would not
+    be believed.
+    """
     if min(light.shape[-2:]) < SMALLEST_SIDE:
-        gain = joined(light, alone, shake).gain
+        after = joined(light, alone, shake)
+        gain, share = after.gain, after.share
     else:
-        gain = _expected(light, alone, shake, pyramid(light, shake.curve)[-1])
-    return gain - RARER_DB * (shake.curve is Curve.VALUES)
+        gain, share = _expected(light, alone, shake, pyramid(light, shake.curve)[-1])
+    return gain - RARER_DB * (shake.curve is Curve.VALUES) if share > EXPLAINED else 0.0
 
 
-def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> float:
-    """By how many dB undoing it is expected to be nearer to the truth, at the most telling places of the photo, which `frame` is."""
-    noise, errors = measure_noise(shake.curve.of(light)), torch.zeros(2)
+def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> tuple[float, float]:
+    """By how many dB undoing it is expected to be nearer to the truth, at the most telling places of the photo, which `frame` is, and in what share of them."""
+    noise, errors, share = measure_noise(shake.curve.of(light)), torch.zeros(2), 0.0
     places, (h, w) = telling_places(frame)
     for top, left in places:
         here = (..., slice(top, top + h), slice(left, left + w))
@@ -127,8 +136,10 @@ def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> float
             (start / whole, (start + side) / whole)
             for start, side, whole in ((top, h, light.shape[1]), (left, w, light.shape[2]))
         )
-        errors += joined(light[here], alone[here], part_of(shake, rows, columns), noise=noise).errors.cpu()
-    return gain_of(errors)
+        after = joined(light[here], alone[here], part_of(shake, rows, columns), noise=noise)
+        errors += after.errors.cpu()
+        share += after.share / len(places)
+    return gain_of(errors), share
 
 
 def _nothing(share: float) -> None:

@@ -35,7 +35,7 @@ class RemotePath(PosixPath):
         return _ONE_SLASH.sub(r"\1:///" if text.startswith("file:") else r"\1://", text)
 
     def __reduce__(self) -> Any:  # noqa: ANN401
-        return _listed, (str(self), getattr(self, "status", None))
+        return listed, (str(self), getattr(self, "status", None))
 
     @property
     def path(self) -> str:
@@ -83,7 +83,7 @@ class RemotePath(PosixPath):
         return False
 
 
-def _listed(url: str, status: Status | None) -> RemotePath:
+def listed(url: str, status: Status | None) -> RemotePath:
     """A path of which a listing has told."""
     path = RemotePath(url)
     if status is not None:

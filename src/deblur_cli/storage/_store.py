@@ -5,9 +5,10 @@ import random
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cache
 from itertools import count
@@ -16,7 +17,7 @@ from zlib import crc32
 
 from deblur_cli.errors import UsageError
 from deblur_cli.storage import _s3
-from deblur_cli.storage._path import RemotePath, Status, child
+from deblur_cli.storage._path import RemotePath, Status, child, listed
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ PACKAGES = {
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "memory"}
 """Stores in which an object appears when its last byte is there; elsewhere a file is renamed."""
 
+SFTP = {"sftp", "ssh"}
 READ_ONLY = {"http", "https", "github", "data"}
 TEMPORARY_SUFFIX = ".deblur-tmp"
 TIMES = ("LastModified", "updated", "last_modified", "mtime", "modified", "Last-Modified", "created")
@@ -76,6 +78,14 @@ def entries(folder: RemotePath) -> Iterator[RemotePath]:
                     yield child(folder, own, told) if told else folder / own
 
 
+def matching(pattern: RemotePath) -> Iterator[RemotePath]:
+    """What a pattern stands for: * and [...] for a part of a name, ** for any number of folders."""
+    fs, name = _at(pattern)
+    store = str(pattern).removesuffix(name.lstrip("/"))
+    for found, info in _tried(lambda: fs.glob(name, detail=True), pattern).items():
+        yield listed(store + found.lstrip("/"), _status_of(info))
+
+
 def read(path: RemotePath) -> bytes:
     """All bytes of a file."""
     fs, name = _at(path)
@@ -86,7 +96,7 @@ def write(path: RemotePath, data: bytes) -> None:
     """All bytes, or none of them. What a failed upload has left is taken away by fsspec, or by the next run."""
     fs, name = _at(path)
     if protocol_of(path) in WHOLE:
-        _tried(lambda: fs.pipe_file(name, data), path, retry=FileNotFoundError)
+        _tried(lambda: fs.pipe_file(name, data), path, retry=(FileNotFoundError,))
         return
 
     def rename() -> None:
@@ -161,8 +171,14 @@ def _filesystem(protocol: str, root: str) -> Any:  # noqa: ANN401
             f"{root}: remote folders need fsspec", hint="pip install 'deblur-cli[remote]'"
         ) from error
     try:
+        if protocol in SFTP:
+            from deblur_cli.storage import _sftp
+
+            _sftp.register()
         with _signals_held():
-            fs, _ = _tried(lambda: url_to_fs(root), RemotePath(root), at_once=(ImportError, ValueError))
+            fs, _ = _tried(
+                lambda: url_to_fs(root), RemotePath(root), at_once=(UsageError, ImportError, ValueError)
+            )
     except ImportError as error:
         package = PACKAGES.get(protocol, "")
         hint = f"pip install {package}" if package else "fsspec's documentation tells which."
@@ -202,14 +218,28 @@ def _status_of(info: dict[str, Any]) -> Status | None:
     return Status(False, int(info["size"]), seconds * 1_000_000_000 + crc32(version.encode()) % 1_000_000_000)
 
 
-Errors = type[Exception] | tuple[type[Exception], ...]
+_TURN = threading.RLock()
 
 
-def _tried(request: Callable[[], T], path: RemotePath, *, retry: Errors = (), at_once: Errors = ()) -> T:
+@cache
+def _takes_turns(protocol: str) -> bool:
+    """Whether two threads may not ask at once: all but fsspec's asynchronous stores have one connection, on which answers get mixed up."""
+    from fsspec import get_filesystem_class
+
+    return not get_filesystem_class(protocol).async_impl
+
+
+Errors = tuple[type[Exception], ...]
+
+
+def _tried(
+    request: Callable[[], T], path: RemotePath, *, retry: Errors = (), at_once: Errors = (UsageError,)
+) -> T:
     """What a request returns, tried up to ATTEMPTS times. retry: failures that are otherwise taken at their word; at_once: those that are raised as they are."""
     for attempt in count(1):
         try:
-            return request()
+            with _TURN if _takes_turns(protocol_of(path)) else nullcontext():
+                return request()
         except at_once:
             raise
         except Exception as error:

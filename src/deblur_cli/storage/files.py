@@ -1,7 +1,7 @@
 """How a plan looks at files where some of them are remote: the `Files` of `jobs`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ class RemoteFiles:
     def path_of(self, name: str | os.PathLike[str]) -> Path:
         """A name, or an entry of a listing."""
         return name if isinstance(name, RemotePath) else path_of(os.fspath(name))
+
+    def glob(self, pattern: str) -> Iterable[Path]:
+        """What matches a pattern, by a listing of the folders that it may lead to."""
+        path = path_of(pattern)
+        return _store.matching(path) if isinstance(path, RemotePath) else self._local.glob(pattern)
 
     def scan(self, folder: str, key: Callable[[str], Any]) -> list[Any]:
         """The entries of a folder, sorted by their names."""

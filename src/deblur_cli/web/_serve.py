@@ -88,8 +88,9 @@ def installed_weights(wanted: str) -> dict[str, str]:
                 names[name] = name
     if Path(wanted).is_file():
         return {Path(wanted).name: str(Path(wanted).resolve()), **names}
-    default = choose_entry(wanted).name
-    if default not in names:
+    entry = choose_entry(wanted)
+    default = entry.name
+    if default not in names and not find_installed(entry):
         raise WeightsError(
             f"the weights {default} are not installed",
             hint=f"To fetch them: deblur download-weights {default}",

@@ -2,10 +2,8 @@
 import { upload } from "./server.js";
 import { say } from "./words.js";
 
-const AT_ONCE = 2; // the browser allows six connections, and pictures want some
-
 const waiting = [];
-let running = 0, done = 0, all = 0;
+let running = false, done = 0, all = 0;
 let limits = { extensions: [], maxBytes: Infinity };
 let tell = () => {};
 
@@ -63,11 +61,12 @@ function add(files, fromFolder) {
   if (files.length && !photos.length) tell(say("noPhotos"));
   waiting.push(...photos);
   all += photos.length;
-  while (running < AT_ONCE && waiting.length) send();
+  if (!running) send();
 }
 
+/** One after the other, so that they come in their order. */
 async function send() {
-  running++;
+  running = true;
   while (waiting.length) {
     const file = waiting.shift();
     tell(say("adding", { done: done + 1, all }));
@@ -80,5 +79,6 @@ async function send() {
     }
     done++;
   }
-  if (--running === 0) done = all = 0;
+  running = false;
+  done = all = 0;
 }

@@ -2,7 +2,7 @@
 import * as server from "./server.js";
 import { endRegion, startRegion } from "./region.js";
 import { setStrength } from "./stage.js";
-import { say } from "./words.js";
+import { say, translated } from "./words.js";
 
 const get = (id) => document.querySelector(`#${id}`);
 const panel = get("panel"), strength = get("strength"), weights = get("weights"), shake = get("shake"), format = get("format");
@@ -99,8 +99,10 @@ function showProblem() {
   const problem = get("problem"), [title, error, hint] = problem.children;
   problem.hidden = !photo.error;
   title.textContent = say("failed");
-  error.textContent = sentence(photo.error);
-  hint.textContent = sentence(photo.hint);
+  const known = translated(photo.error, photo.hint);
+  error.lang = known ? document.documentElement.lang : "en";
+  error.textContent = known ?? sentence(photo.error);
+  hint.textContent = known ? "" : sentence(photo.hint);
 }
 
 function setDrawing(on) {

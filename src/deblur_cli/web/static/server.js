@@ -1,10 +1,11 @@
 // What the page asks of the program, and what the program tells it. All addresses are relative: the token is in that of the page.
+import { translated } from "./words.js";
 
 async function ask(address, options) {
   const answer = await fetch(address, options);
   if (answer.status === 204) return null;
   const told = await answer.json();
-  if (!answer.ok) throw new Error([told.error, told.hint].filter(Boolean).join(". "));
+  if (!answer.ok) throw new Error(translated(told.error, told.hint) ?? [told.error, told.hint].filter(Boolean).join(". "));
   return told;
 }
 

@@ -68,13 +68,33 @@ const WORDS = {
   },
 };
 
+// Why a photo fails, as the program says it in English, error and hint -> the same in another language. What is not here is shown as it is.
+const REASONS = [
+  [/^the file is empty\n/, { de: "Die Datei ist leer.", zh: "文件是空的。" }],
+  [/^not a photo of a format that we know\n/, { de: "Das ist kein Foto in einem Format, das deblur kennt.", zh: "这不是 deblur 能识别的照片格式。" }],
+  [/^the (?<format>.+) file is (?:cut short|damaged)/, { de: "Die {format}-Datei ist beschädigt oder unvollständig.", zh: "{format} 文件已损坏或不完整。" }],
+  [/^(?<format>.+) needs a library that is not installed\n.*(?<line>pip install .+)/, { de: "Für {format} fehlt noch ein Paket. So kommt es dazu: {line}", zh: "读取 {format} 还缺少一个软件包。安装方法：{line}" }],
+  [/^\S+ is (?<size>\S+) megapixels, above the limit of (?<limit>\S+)\n/, { de: "Das Foto hat {size} Megapixel; mehr als {limit} nimmt die Seite nicht. Wenn Sie der Datei trauen, starten Sie das Programm mit: deblur web --max-megapixels N", zh: "照片有 {size} 百万像素，超过了 {limit} 的上限。如果您信任该文件，请这样启动程序：deblur web --max-megapixels N" }],
+  [/^not enough memory|was killed \(SIGKILL\)/, { de: "Der Speicher hat nicht gereicht. Schließen Sie andere Programme, oder schärfen Sie nur einen Teil.", zh: "内存不足。请关闭其他程序，或只锐化一部分。" }],
+  [/^the process that /, { de: "Eine Programmbibliothek ist an diesem Foto gescheitert. Mit einem anderen Programm neu gesichert, geht es vielleicht.", zh: "处理这张照片时程序库崩溃了。用其他程序重新保存后，也许可以。" }],
+  [/the disk is full\n/, { de: "Die Festplatte ist voll. Schaffen Sie Platz, oder entfernen Sie Fotos von der Seite.", zh: "磁盘已满。请腾出空间，或从本页移除照片。" }],
+];
+
 const language = navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => WORDS[tag]) ?? "en";
 
 /** The sentence of this name in the reader's language, {things} filled in. */
-export function say(name, things = {}) {
-  const sentence = WORDS[language][name] ?? WORDS.en[name];
-  return sentence.replace(/\{(\w+)\}/g, (_, thing) => things[thing]);
+export const say = (name, things = {}) => filledIn(WORDS[language][name] ?? WORDS.en[name], things);
+
+/** What the program says of a failure, in the reader's language; null if that is not known. */
+export function translated(error, hint) {
+  for (const [pattern, sentences] of REASONS) {
+    const found = `${error}\n${hint}`.match(pattern);
+    if (found && sentences[language]) return filledIn(sentences[language], found.groups ?? {});
+  }
+  return null;
 }
+
+const filledIn = (sentence, things) => sentence.replace(/\{(\w+)\}/g, (_, thing) => things[thing]);
 
 /** Fill in all sentences that the page itself holds. */
 export function fillIn() {
