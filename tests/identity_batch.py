@@ -56,7 +56,7 @@ def load_identity(options: object, console: object) -> Process:
 
 if __name__ in ("__main__", "__mp_main__"):  # the latter in worker processes
     _engine.load_process = load_identity  # type: ignore[assignment]
-    _video.load_process = load_identity  # type: ignore[assignment]
+    _video.load_restore = load_identity  # type: ignore[assignment]
     _engine.load_on_node = load_identity  # type: ignore[assignment]
     _engine.tile_bytes = lambda options: 100_000_000
 if __name__ == "__main__":

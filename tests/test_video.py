@@ -70,7 +70,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     engine = Engine()
-    monkeypatch.setattr(_video, "load_process", lambda options, console: engine)
+    monkeypatch.setattr(_video, "load_restore", lambda options, console: engine)
     return engine
 
 

@@ -25,6 +25,8 @@ EXPECTING = 0.1
 """What the errors that it expects count in the loss."""
 PROMISING, MOST_DB = 0.1, 6.0
 """What the gain of a crop that follows from them counts, in dB; and how good is good, and how bad is bad: further out nothing depends on it."""
+LIMITS = (-16.0, 4.0)
+"""Of the natural logarithms of the errors that it expects: what lies further out is a mistake of a new network, and its exponential may be infinite."""
 KNOWN = 0.1
 """Of the crops: their kernel, if it is right, is handed over as one that is known to be."""
 UNTOUCHED = 0.08
@@ -109,6 +111,7 @@ def main() -> None:
         shown, truths = crops(cases, args.batch, Dice(8, args.seed, learner.steps))
         with learner.quickly():
             result, expected = (each.float() for each in network.join(shown))
+        expected = expected.clamp(*LIMITS)
         truth, there = truths.chunk(2, 1)
         final = nearer(result.detach(), truths)
         errors = error(result, final)

@@ -53,10 +53,11 @@ class Learner:
         return (time.thread_time() - self.started) / self.seconds
 
     def step(self, loss: Tensor, **figures: Tensor) -> None:
-        """One step down; every 100 steps the means of the figures are printed and the averaged weights saved."""
+        """One step down, none where the gradient is not finite; every 100 steps the means of the figures are printed and the averaged weights saved."""
         self.network.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if not nn.utils.clip_grad_norm_(self.network.parameters(), 1.0).isfinite():
+            return
         rate = self.rate * min(1.0, (self.steps + 1) / WARMUP) * min(1.0, (1 - self.share) / self.falling)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:

@@ -50,7 +50,7 @@ _PERMANENT = (
 
 def protocol_of(path: RemotePath) -> str:
     """Of s3://bucket/name it is s3."""
-    return str(path).split("://", 1)[0].lower()
+    return str(path).partition(":")[0].lower()
 
 
 def check_output(path: RemotePath) -> None:
