@@ -23,7 +23,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from deblur_cli import stream
+from deblur_cli import kernels, stream
 from deblur_cli.api import find_weights_file
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer, RestormerConfig
@@ -49,10 +49,11 @@ class Case:
 
 
 LACKS: dict[str, tuple[str, ...]] = {
-    "channels last": ("folding", "fused GELU", "bands"),
-    "+ folding": ("fused GELU", "bands"),
-    "+ fused GELU": ("bands",),
-    "stream": (),  # + bands
+    "channels last": ("folding", "fused GELU", "bands", "loops"),
+    "+ folding": ("fused GELU", "bands", "loops"),
+    "+ fused GELU": ("bands", "loops"),
+    "+ bands": ("loops",),
+    "stream": (),  # + loops
 }
 """The waterfall: which ideas of the engine are switched off, row by row."""
 
@@ -157,6 +158,8 @@ def forward_of(case: Case) -> Callable[[], Tensor]:
     lacks = LACKS[case.engine]
     if "bands" in lacks:
         layers.BAND_NUMBERS["cpu"] = WHOLE_FRAMES
+    if "loops" in lacks:
+        kernels.fits = lambda _: False
     if "fused GELU" in lacks:
         layers.has_fused_gelu = lambda *_: False  # type: ignore[assignment]
     if "folding" in lacks:
@@ -167,7 +170,8 @@ def forward_of(case: Case) -> Callable[[], Tensor]:
 def unfolded(self: layers.Attention, x: Tensor, _v: Tensor, _ys: Axis, _xs: Axis) -> None:
     """The attention in the paper's order: normalised copies of q and k, A v, then the projection. Whole frames only."""
     heads, c = len(self.temperature), x.shape[-1]
-    for _, _, (qk, values) in self.hidden.bands(x):
+    for _, _, wide in self.hidden.bands(x):
+        qk, values = (part[1](band, pad_rows=0) for part, band in zip(self.hidden.parts, wide, strict=True))
         q, k = rearrange(qk, "h w (two head d) -> two head d (h w)", two=2, head=heads)
         weights = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT * self.temperature.to(x.dtype)
         attended = weights.softmax(-1) @ rearrange(values, "h w (head d) -> head d (h w)", head=heads)

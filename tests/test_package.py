@@ -46,7 +46,9 @@ def test_the_wheel_holds_the_package_and_its_data_and_nothing_else(wheel: Path) 
     assert {
         f"deblur_cli/web/static/{name}" for name in ("index.html", "app.js", "style.css", "words.js")
     } <= set(names)
-    assert not [name for name in names if "axe" in name]
+    assert not [name for name in names if "axe" in name or name.endswith(".cpp")]
+    compiled = [name for name in names if name.endswith(".so")]
+    assert wheel.name.endswith("-py3-none-any.whl") == (not compiled)  # as there was a compiler, or none
     assert {name.split("/")[0] for name in names} == {"deblur_cli", f"deblur_cli-{__version__}.dist-info"}
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from conftest import TINY, random_model
-from deblur_cli import stream
+from deblur_cli import kernels, stream
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer, RestormerConfig
 from deblur_cli.stream import layers
@@ -125,6 +125,21 @@ def test_local_statistics_equal_attention_in_averaged_windows(
     result = stream.run(model, x, window=window * config.unshuffle)
     attend_in_windows(model, window)
     torch.testing.assert_close(result, plain(model, x), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", FAMILY.values(), ids=FAMILY)
+@pytest.mark.parametrize("window", [0, 16])
+@pytest.mark.usefixtures("band_numbers")
+def test_our_own_loops_and_torch_agree(
+    config: RestormerConfig, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model(config)
+    x = random_photo(config, (40, 24))
+    ours = stream.run(model, x, window=window * config.unshuffle)
+    monkeypatch.setattr(kernels, "fits", lambda _: False)
+    torchs = stream.run(model, x, window=window * config.unshuffle)
+    torch.testing.assert_close(ours, torchs, atol=1e-5, rtol=0)
+    assert torch.equal(ours, torchs) == (kernels.library() is None)
 
 
 def test_a_window_as_large_as_the_frame_is_global() -> None:

@@ -1,49 +1,19 @@
 """Transformer blocks of a Restormer, trained fast on a CPU; the numbers are those of `deblur_cli.model`.
 
 Everything is (b, h, w, c) in memory: a 1x1 convolution is a matrix product, and what PyTorch's CPU backend is slow at is done by
-cpu_kernels.cpp. The attention is folded into its output projection, as in `deblur_cli.stream`, which leaves no normalised copies of
+`deblur_cli.kernels`. The attention is folded into its output projection, as in `deblur_cli.stream`, which leaves no normalised copies of
 q and k to store. In float32 results and gradients equal the plain model's to rounding.
 """
 
-import ctypes
 import functools
-import os
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblur_cli import kernels
 from deblur_cli.model import Restormer, TransformerBlock
-
-
-@functools.cache
-def _kernels() -> ctypes.CDLL:
-    """cpu_kernels.cpp, compiled for this machine: about three seconds."""
-    flags = ["-O3", "-march=native", "-ffast-math", "-std=c++20", "-fopenmp", "-shared", "-fPIC"]
-    source = Path(__file__).with_name("cpu_kernels.cpp")
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "kernels.so"
-        command = [os.environ.get("CXX", "c++"), *flags, str(source), "-o", str(library)]
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 (our own source, the user's compiler)
-        return ctypes.CDLL(str(library))
-
-
-def _call(name: str, like: Tensor, *arguments: Tensor | int | float) -> None:
-    """A function of cpu_kernels.cpp on tensors of `like`'s dtype and on float32 parameters."""
-    half = ctypes.c_int64(like.dtype == torch.bfloat16)
-    converted = [
-        ctypes.c_void_p(a.data_ptr())
-        if isinstance(a, Tensor)
-        else ctypes.c_double(a)
-        if isinstance(a, float)
-        else ctypes.c_int64(a)
-        for a in arguments
-    ]
-    getattr(_kernels(), name)(half, *converted)
 
 
 class _Depthwise(torch.autograd.Function):
@@ -53,18 +23,14 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         weight = weight.contiguous()
         ctx.save_for_backward(x, weight)
-        out = torch.empty_like(x)
-        _call("depthwise", x, x, weight, out, *x.shape)
-        return out
+        return kernels.depthwise(x, weight, None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        grad = grad.contiguous()
-        x_grad, weight_grad, turned = torch.empty_like(x), torch.empty_like(weight), weight.flip(0)
-        _call("depthwise", x, grad, turned, x_grad, *x.shape)
-        _call("depthwise_weight_grad", x, x, grad, weight_grad, *x.shape)
-        return x_grad, weight_grad
+        grad, weight_grad = grad.contiguous(), torch.empty_like(weight)
+        kernels.call("depthwise_weight_grad", x, x, grad, weight_grad, *x.shape)
+        return kernels.depthwise(grad, weight.flip(0), None), weight_grad
 
 
 class _Gate(torch.autograd.Function):
@@ -74,14 +40,14 @@ class _Gate(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         out = x.new_empty(*x.shape[:-1], x.shape[-1] // 2)
-        _call("gate", x, x, out, x.shape[:-1].numel(), out.shape[-1])
+        kernels.call("gate", x, x, out, x.shape[:-1].numel(), out.shape[-1])
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         grad, out = grad.contiguous(), torch.empty_like(x)
-        _call("gate_grad", x, x, grad, out, x.shape[:-1].numel(), grad.shape[-1])
+        kernels.call("gate_grad", x, x, grad, out, x.shape[:-1].numel(), grad.shape[-1])
         return out
 
 
@@ -92,15 +58,13 @@ class _LayerNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.eps = eps
-        out = torch.empty_like(x)
-        _call("layer_norm", x, x, weight, bias, out, x.shape[:-1].numel(), x.shape[-1], eps)
-        return out
+        return kernels.layer_norm(x, weight, bias, eps)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
         grad, out, parameter_grad = grad.contiguous(), torch.empty_like(x), weight.new_empty(2, len(weight))
-        _call(
+        kernels.call(
             "layer_norm_grad",
             x,
             x,
@@ -165,14 +129,12 @@ def _forward(block: TransformerBlock, x: Tensor) -> Tensor:
 def speed_up(model: Restormer) -> bool:
     """Train these blocks in place of the plain ones from now on; False, and nothing done, where that is not possible.
 
-    It needs a C++ compiler, norms with bias, convolutions without, and at least 16 channels everywhere.
+    It needs the compiled `deblur_cli.kernels`, norms with bias, convolutions without, and at least 16 channels everywhere.
     """
     config = model.config
-    if config.bias or config.layer_norm != "WithBias" or config.dim < 16:
+    if config.bias or config.layer_norm != "WithBias" or config.dim < kernels.SMALLEST_CHANNELS:
         return False
-    try:
-        _kernels()
-    except (OSError, subprocess.CalledProcessError):
+    if kernels.library() is None:
         return False
     for block in model.modules():
         if isinstance(block, TransformerBlock):

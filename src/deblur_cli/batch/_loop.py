@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,6 +88,9 @@ def run_jobs(
             emit(event)
 
     decoder = Isolated(import_codecs)
+    # A single photo is written when nothing is left to read: one process does both.
+    alone = isinstance(jobs, Sized) and len(jobs) == 1
+    encoder = decoder if alone else Isolated(import_codecs)
 
     def read(job: Job) -> _Read | PhotoError:
         try:
@@ -106,7 +109,7 @@ def run_jobs(
     reader = ThreadPoolExecutor(1)
     try:
         decoder.start()
-        with _Writer(tell, files) as writer:
+        with _Writer(tell, files, encoder) as writer:
             reading = reader.submit(read_next)
             process = make_process()
             while (job_and_photo := writer.meanwhile(reading)) is not None:
@@ -168,11 +171,11 @@ class _Unwritten:
 class _Writer:
     """Writes one photo while the next is restored."""
 
-    def __init__(self, emit: Emit, files: FileOptions) -> None:
+    def __init__(self, emit: Emit, files: FileOptions, encoder: Isolated) -> None:
         self._emit = emit
         self._files = files
         self._pool = ThreadPoolExecutor(1)
-        self._encoder = Isolated(import_codecs)
+        self._encoder = encoder
         self._writing: Future[None] | None = None
 
     def __enter__(self) -> "_Writer":
@@ -181,9 +184,11 @@ class _Writer:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._pool.shutdown()
-        self._encoder.close()
         if error is None:
+            self._encoder.close()
             self.raise_failure()
+        else:
+            self._encoder.kill()  # it may be the decoder too, and in the middle of a photo that nobody waits for
 
     def put(self, photo: _Unwritten) -> None:
         """Wait until the photo before is written, and begin to write this one."""

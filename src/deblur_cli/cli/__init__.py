@@ -20,6 +20,7 @@ from deblur_cli.cli import (  # noqa: F401  (importing a module of commands regi
     _weights,
 )
 from deblur_cli.cli._app import app, run_app
+from deblur_cli.cli._collector import spare
 from deblur_cli.cli._streams import give_up_unwritable, reopen_closed
 from deblur_cli.errors import DeblurError
 
@@ -28,6 +29,7 @@ __all__ = ["app", "main"]
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the program and exit; every error that a user can meet ends as a message and an exit code."""
+    spare()
     reopen_closed()
     # Before torch is loaded: how long its threads spin before they sleep (docs/decisions/0004).
     if "OMP_WAIT_POLICY" not in os.environ:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from deblur_cli.cli._app import DEFAULT_COMMAND, app
+from deblur_cli.cli._collector import resume
 from deblur_cli.cli._options import (
     Device,
     Download,
@@ -231,6 +232,7 @@ def load_restore(options: Options, console: "Console") -> "Callable[[Photo, Prog
     def restore(photo: "Photo", progress: "Progress") -> "Restored":
         return deblurrer.restore(photo, strength=options.strength, region=region, progress=progress)
 
+    resume()
     return restore
 
 

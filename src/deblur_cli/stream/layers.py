@@ -3,15 +3,16 @@
 Axes: h and w pixels, c channels (d of one head), y and x cells or windows of a frame.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from deblur_cli import kernels
 from deblur_cli.model import LayerNorm
 from deblur_cli.stream.windows import Axis, Span
 
@@ -28,10 +29,17 @@ class Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., c) -> same, dense."""
+        if kernels.fits(x):
+            return kernels.layer_norm(x, *self.parameters, LayerNorm.eps)
         if self.bias is not None:
             return F.layer_norm(x, self.weight.shape, self.weight, self.bias, LayerNorm.eps)
         _, _, inverse_deviation = torch.native_layer_norm(x, self.weight.shape, None, None, LayerNorm.eps)
         return x * inverse_deviation.to(x.dtype)
+
+    @cached_property
+    def parameters(self) -> tuple[Tensor | None, Tensor | None]:
+        """As our own loops take them: weight and bias in float32, or none of both."""
+        return (None, None) if self.bias is None else (self.weight.float(), self.bias.float())
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,12 @@ class Convolution:
             frames = F.gelu(frames) if self.gelu else frames
         return frames.permute(0, 2, 3, 1)[0]
 
+    @cached_property
+    def taps(self) -> tuple[Tensor, Tensor | None]:
+        """A depthwise convolution as our own loops take it: (9, c) and (c), in float32."""
+        bias = None if self.bias is None else self.bias.float()
+        return self.kernel.flatten(1).mT.float().contiguous(), bias
+
 
 @cache
 def has_fused_gelu(device: str, dtype: torch.dtype) -> bool:
@@ -98,7 +112,7 @@ def has_fused_gelu(device: str, dtype: torch.dtype) -> bool:
 
 @dataclass(frozen=True)
 class Hidden:
-    """How both halves of a block begin: norm, 1x1 convolution to a wide layer, depthwise 3x3 convolution.
+    """How both halves of a block begin: norm, 1x1 convolution to a wide layer, then a depthwise 3x3 convolution.
 
     The wide layer is made in parts that are used apart, each dense: elementwise kernels are twice as fast on those.
     """
@@ -107,7 +121,7 @@ class Hidden:
     parts: list[tuple[Linear, Convolution]]
 
     def bands(self, x: Tensor) -> Iterator[tuple[int, int, list[Tensor]]]:
-        """Frame (h, w, c) -> (first row, end row, parts (rows, w, c')), band after band.
+        """Frame (h, w, c) -> (first row, end row, parts (rows + 2, w, c') to be convolved), band after band.
 
         The two rows of the wide layer that the next band needs again are kept, so nothing is computed twice;
         and a row of x before `end` is not read again, so the caller may overwrite it.
@@ -121,8 +135,8 @@ class Hidden:
             end = min(first + rows, h)
             fresh, last = (first + 1 if first else 0), min(end + 1, h)  # rows not yet in the buffers
             normed = self.norm(x[fresh:last]).reshape(-1, c)
-            outputs = []
-            for buffer, (linear, depthwise) in zip(buffers, self.parts, strict=True):
+            wide = []
+            for buffer, (linear, _) in zip(buffers, self.parts, strict=True):
                 if first:
                     buffer[0].copy_(buffer[kept])
                     buffer[1].copy_(buffer[kept + 1])
@@ -131,9 +145,9 @@ class Hidden:
                 linear.write(buffer[fresh - first + 1 : last - first + 1].flatten(0, 1), normed)
                 if end == h:
                     buffer[h - first + 1].zero_()
-                outputs.append(depthwise(buffer[: end - first + 2], pad_rows=0))
+                wide.append(buffer[: end - first + 2])
             kept = end - first
-            yield first, end, outputs
+            yield first, end, wide
 
 
 @dataclass(frozen=True)
@@ -169,18 +183,18 @@ class Attention:
         c, heads = x.shape[-1], len(self.temperature)
         gram = x.new_zeros(len(ys.cells), len(xs.cells), heads, c // heads, c // heads, dtype=torch.float32)
         squares = x.new_zeros(len(ys.cells), len(xs.cells), 2 * c, dtype=torch.float32)
-        for top, bottom, (qk, v) in self.hidden.bands(x):
+        for top, bottom, wide in self.hidden.bands(x):
+            qk, v = (convolve(part[1], band) for part, band in zip(self.hidden.parts, wide, strict=True))
             for i, (start, stop) in enumerate(ys.cells):
                 first, end = max(start, top), min(stop, bottom)
                 if first >= end:
                     continue
                 rows = slice(first - top, end - top)
                 for j, (left, right) in enumerate(xs.cells):
-                    cells[i, j][first - start : end - start] = v[rows, left:right]
-                    cell = qk[rows, left:right]
+                    v(rows, slice(left, right), cells[i, j][first - start : end - start])
+                    cell = qk(rows, slice(left, right), None)
                     gram[i, j] += gram_of(cell, heads)
-                    # By rows first: torch shares those out among threads, and sums along memory twice as fast.
-                    squares[i, j] += cell.square().sum(1).float().sum(0)
+                    squares[i, j] += squares_of(cell)
         return gram, squares
 
     def weights(self, gram: Tensor, squares: Tensor, ys: Axis, xs: Axis) -> Tensor:
@@ -192,6 +206,29 @@ class Attention:
         q, k = rearrange(norms, "a b (two head d) -> two a b head d", two=2, head=heads, d=d)
         weights = (self.temperature * gram / (q[..., :, None] * k[..., None, :])).softmax(-1)
         return torch.einsum("ay,bx,abhqk->yxhqk", ys.shares, xs.shares, weights)
+
+
+def convolve(convolution: Convolution, band: Tensor) -> Callable[[slice, slice, Tensor | None], Tensor]:
+    """A function of rows, columns and, if need be, room for them -> that part of the convolved band (h + 2, w, c)."""
+    if kernels.fits(band):
+        return lambda rows, columns, out: kernels.depthwise_part(
+            band[rows.start : rows.stop + 2], *convolution.taps, columns, out
+        )
+    whole = convolution(band, pad_rows=0)
+
+    def cut(rows: slice, columns: slice, out: Tensor | None) -> Tensor:
+        part = whole[rows, columns]
+        return part if out is None else out.copy_(part)
+
+    return cut
+
+
+def squares_of(part: Tensor) -> Tensor:
+    """Sums over the pixels of a part of a frame (y, x, c), in float32."""
+    if kernels.fits(part):
+        return kernels.squares(part)
+    # By rows first: torch shares those out among threads, and sums along memory twice as fast.
+    return part.square().sum(1).float().sum(0)
 
 
 def gram_of(qk: Tensor, heads: int) -> Tensor:
@@ -242,6 +279,17 @@ class FeedForward:
 
     def __call__(self, x: Tensor) -> None:
         """x += feed_forward(x), for a frame (h, w, c)."""
-        for top, bottom, (gate, value) in self.hidden.bands(x):
-            gate *= value
-            self.project_out.add(x[top:bottom].flatten(0, 1), gate.flatten(0, 1))
+        (_, gate), (_, value) = self.hidden.parts
+        for top, bottom, wide in self.hidden.bands(x):
+            gated = gate_product(gate, value, *wide)
+            self.project_out.add(x[top:bottom].flatten(0, 1), gated.flatten(0, 1))
+
+
+def gate_product(gate: Convolution, value: Convolution, gates: Tensor, values: Tensor) -> Tensor:
+    """gelu(gate convolved) * (value convolved), from bands (h + 2, w, c) -> (h, w, c). The gate's GELU is part of its convolution."""
+    if kernels.fits(gates):
+        (gate_taps, gate_bias), (value_taps, value_bias) = gate.taps, value.taps
+        return kernels.gated(gates, values, gate_taps, value_taps, gate_bias, value_bias)
+    product = gate(gates, pad_rows=0)
+    product *= value(values, pad_rows=0)
+    return product

@@ -1,10 +1,9 @@
-// What PyTorch's CPU backend is slow at in a small Restormer: the 3x3 depthwise convolution, the gelu gate and the norm over
-// few channels, each forward and backward. Tensors are (b, h, w, c), contiguous, of at least 16 channels, bfloat16 (half != 0) or
-// float32; parameters and all arithmetic are float32. Plain C functions on pointers: cpu_blocks.py compiles and calls them.
+// What PyTorch's CPU backend is slow at in a Restormer: the 3x3 depthwise convolution, the gelu gate and the norm over the channels,
+// forward for restoring and training, backward for training. Tensors are (..., h, w, c), contiguous, of at least 16 channels,
+// bfloat16 (half != 0) or float32; parameters and all arithmetic are float32. Plain C functions on pointers, which __init__.py
+// calls; build.py compiles this file once for each kind of processor. Threads are those of torch: nothing here links OpenMP.
 
-#ifdef __AVX512BW__
 #include <immintrin.h>
-#endif
 
 #include <algorithm>
 #include <cmath>
@@ -22,7 +21,6 @@ constexpr int64_t kLanes = 8;
 #endif
 typedef float Floats __attribute__((vector_size(4 * kLanes)));
 typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
-typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
 typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
 
 struct bf16 {
@@ -35,28 +33,34 @@ inline Floats load(const float* p) {
   return x;
 }
 inline Floats load(const bf16* p) {
-#ifdef __AVX512BW__  // what the lines below mean, which GCC 12 compiles into halves
+#ifdef __AVX512BW__
   return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16);
 #else
-  Halves x;
-  std::memcpy(&x, p, sizeof x);
-  return (Floats)(__builtin_convertvector(x, Words) << 16);
+  return (Floats)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16);
 #endif
 }
 inline void store(float* p, Floats x) { std::memcpy(p, &x, sizeof x); }
 inline void store(bf16* p, Floats x) {  // round to nearest, ties to even
+#ifdef __AVX512BF16__
+  _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh((__m512)x));
+#else
   const Words u = (Words)x, rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
 #ifdef __AVX512BW__
   _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)rounded));
 #else
-  const Halves h = __builtin_convertvector(rounded, Halves);
-  std::memcpy(p, &h, sizeof h);
+  const __m256i words = (__m256i)rounded;
+  _mm_storeu_si128((__m128i*)p, _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+#endif
 #endif
 }
 inline float total(Floats x) {
-  float sum = 0.f;
-  for (int64_t j = 0; j < kLanes; j++) sum += x[j];
-  return sum;
+#ifdef __AVX512F__
+  return _mm512_reduce_add_ps((__m512)x);
+#else
+  __m128 sum = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+#endif
 }
 
 // Blocks of kLanes channels. The last one is moved back to end at c; `skip` of its lanes were in the block before it.
@@ -68,8 +72,9 @@ inline void for_blocks(int64_t c, F&& body) {
   }
 }
 inline Floats without(Floats x, int64_t skip) {
-  for (int64_t j = 0; j < skip; j++) x[j] = 0.f;
-  return x;
+  Ints lane;
+  for (int64_t j = 0; j < kLanes; j++) lane[j] = j;
+  return lane < (int32_t)skip ? Floats{} : x;
 }
 
 // body(bf16{}) or body(float{})
@@ -133,6 +138,78 @@ struct Columns {
   }
 };
 
+// body(first row, end row, first pixel, end pixel), for all of h rows and of the columns left to right - 1, in parallel, in pieces
+// so narrow that the first cache holds three of their rows, and so low that there is something to do for many threads.
+constexpr int64_t kColumns = 32, kRows = 8;
+template <typename F>
+inline void parallel_pieces(int64_t h, int64_t left, int64_t right, F&& body) {
+  const int64_t levels = (h + kRows - 1) / kRows, strips = (right - left + kColumns - 1) / kColumns;
+  parallel_for(levels * strips, [&](int64_t i) {
+    const int64_t y = i % levels * kRows, x = left + i / levels * kColumns;
+    body(y, std::min(y + kRows, h), x, std::min(x + kColumns, right));
+  });
+}
+
+// Ask for the numbers of a row that the next one of a piece will need: they lie too far apart for the processor to guess it.
+template <typename T>
+inline void expect(const T* first, const T* end) {
+  for (const char* at = (const char*)first; at < (const char*)end; at += 64) __builtin_prefetch(at);
+}
+
+// The rows above, at and below row `index` of photos of h rows. Rows outside a photo count as zeros, unless `halo`: then there is one
+// of them above the first and one below the last.
+template <typename T>
+struct Above {
+  const T* row[3];  // null: zeros
+  Above(const T* x, int64_t index, int64_t h, int64_t stride, bool halo) {
+    for (int dy = 0; dy < 3; dy++) {
+      const int64_t y = index % h + dy - 1;
+      row[dy] = halo || (y >= 0 && y < h) ? x + (index + dy - 1) * stride : nullptr;
+    }
+  }
+};
+
+// A 3x3 convolution of one block of channels, at `at`, along the pixels first to end - 1 of a row of w: emit(pixel, sum). Each pixel
+// of the three rows is loaded once; three sums are under way at any time.
+template <typename T, typename F>
+inline void slide(const Above<T>& rows, int64_t first, int64_t end, int64_t w, int64_t c, int64_t at, const float* weight, const float* bias, F&& emit) {
+  static const T zeros[kLanes] = {};
+  Floats taps[9];
+  for (int i = 0; i < 9; i++) taps[i] = load(weight + i * c + at);
+  const Floats start = bias ? load(bias + at) : Floats{};
+  const T* from[3];
+  int64_t step[3];
+  for (int dy = 0; dy < 3; dy++) {
+    from[dy] = rows.row[dy] ? rows.row[dy] + at : zeros;
+    step[dy] = rows.row[dy] ? c : 0;
+  }
+  Floats left = start, middle = start, right = start;  // the sums of pixels x - 1, x and x + 1
+  const auto take = [&](int64_t x) {
+    for (int dy = 0; dy < 3; dy++) {
+      const Floats value = load(from[dy] + x * step[dy]);
+      left += value * taps[3 * dy + 2];
+      middle += value * taps[3 * dy + 1];
+      right += value * taps[3 * dy];
+    }
+  };
+  const auto move = [&] {
+    left = middle;
+    middle = right;
+    right = start;
+  };
+  if (first) take(first - 1);
+  move();
+  take(first);
+  move();
+  for (int64_t x = first + 1; x < end; x++) {
+    take(x);
+    emit(x - 1, left);
+    move();
+  }
+  if (end < w) take(end);
+  emit(end - 1, left);
+}
+
 // exp(x) for x <= 0: a power of 2 times a polynomial in the remainder; relative error below 3e-7.
 inline Floats exp_of_negative(Floats x) {
   const Floats t = (x < -87.f ? x * 0.f - 87.f : x) * 1.44269504f;
@@ -150,6 +227,14 @@ inline void normal(Floats x, Floats& cdf, Floats& density) {
   const Floats tail = .5f * p * e;
   cdf = x < 0.f ? tail : 1.f - tail;
   density = .39894228f * e;
+}
+
+// The normal distribution alone: an odd rational function of x, fitted to errors below 1e-7, beyond which the sum with .5 rounds.
+inline Floats normal(Floats x) {
+  const Floats edge = Floats{} + 5.5f, z = x < -edge ? -edge : (x > edge ? edge : x), u = z * z;
+  const Floats p = .39894199f + u * (.035142138f + u * (.0047616048f + u * (.00018285618f + u * (6.5307196e-6f + u * 2.221605e-8f))));
+  const Floats q = 1.f + u * (.25475186f + u * (.029398585f + u * (.0019624235f + u * (7.860959e-5f + u * 1.1953999e-6f))));
+  return .5f + z * p / q;
 }
 
 struct Moments {
@@ -171,28 +256,65 @@ inline Moments moments(const T* x, int64_t c, float eps) {
 
 extern "C" {
 
-// out = x convolved with weight (9, c), zeros around.
-void depthwise(int64_t half, const void* x, const float* weight, void* out, int64_t b, int64_t h, int64_t w, int64_t c) {
+// out (b, h, right - left, c) = columns left to right - 1 of x (b, h, w, c) convolved with weight (9, c), plus bias (c) or null; zeros
+// around. With `halo`, there is one photo, and x has a row more above and below.
+void depthwise(int64_t half, const void* x, const float* weight, const float* bias, void* out, int64_t b, int64_t h, int64_t w, int64_t c,
+               int64_t halo, int64_t left, int64_t right) {
   dispatch(half, [&]<typename T>(T) {
-    const std::vector<T> zeros(w * c, T{});
-    parallel_for(b * h, [&](int64_t y) {
-      const Rows<T> rows((const T*)x, y, h, w * c, zeros.data());
-      for_strips(w, [&](auto n, int64_t start) {
-        const Columns<n, T> columns(rows, start, w, c, zeros.data());
-        T* to = (T*)out + (y * w + start) * c;
+    const T* from = (const T*)x + halo * w * c;
+    parallel_pieces(b * h, left, right, [&](int64_t top, int64_t bottom, int64_t first, int64_t end) {
+      for (int64_t y = top; y < bottom; y++) {
+        const Above<T> rows(from, y, h, w * c, halo);
+        if (y + 1 < bottom) expect(from + ((y + 2) * w + first) * c, from + ((y + 2) * w + end) * c);
         for_blocks(c, [&](int64_t at, int64_t) {
-          Floats sum[n] = {};
-          for (int dy = 0; dy < 3; dy++) {
-            Floats taps[3];
-            for (int dx = 0; dx < 3; dx++) taps[dx] = load(weight + (3 * dy + dx) * c + at);
-            for (int64_t i = 0; i < n + 2; i++) {
-              const Floats value = load(columns.at[dy][i] + at);
-              for (int dx = 0; dx < 3; dx++)
-                if (i >= dx && i - dx < n) sum[i - dx] += value * taps[dx];
-            }
-          }
-          for (int64_t i = 0; i < n; i++) store(to + i * c + at, sum[i]);
+          T* to = (T*)out + (y * (right - left) - left) * c + at;
+          slide(rows, first, end, w, c, at, weight, bias, [&](int64_t i, Floats sum) { store(to + i * c, sum); });
         });
+      }
+    });
+  });
+}
+
+// out (h, w, c) = gelu(gate convolved) * (value convolved), both (h + 2, w, c), with weights (9, c) and biases (c) or null.
+void gated(int64_t half, const void* gate, const void* value, const float* gate_weight, const float* value_weight, const float* gate_bias,
+           const float* value_bias, void* out, int64_t h, int64_t w, int64_t c) {
+  dispatch(half, [&]<typename T>(T) {
+    const T *from = (const T*)gate + w * c, *other = (const T*)value + w * c;
+    parallel_pieces(h, 0, w, [&](int64_t top, int64_t bottom, int64_t first, int64_t end) {
+      for (int64_t y = top; y < bottom; y++) {
+        const Above<T> gates(from, y, h, w * c, true), values(other, y, h, w * c, true);
+        if (y + 1 < bottom)
+          for (const T* next : {from, other}) expect(next + ((y + 2) * w + first) * c, next + ((y + 2) * w + end) * c);
+        for_blocks(c, [&](int64_t at, int64_t) {
+          T* to = (T*)out + y * w * c + at;
+          Floats open[kColumns];
+          slide(gates, first, end, w, c, at, gate_weight, gate_bias, [&](int64_t i, Floats sum) { open[i - first] = sum; });
+          for (int64_t i = 0; i < end - first; i++) open[i] *= normal(open[i]);
+          slide(values, first, end, w, c, at, value_weight, value_bias,
+                [&](int64_t i, Floats sum) { store(to + i * c, open[i - first] * sum); });
+        });
+      }
+    });
+  });
+}
+
+// sums (c) = of the squares of x (pixels, c).
+void squares(int64_t half, const void* x, float* sums, int64_t pixels, int64_t c) {
+  dispatch(half, [&]<typename T>(T) {
+    parallel_sum(pixels, c, sums, [&](int64_t first, int64_t end, float* sums) {
+      for_blocks(c, [&](int64_t at, int64_t skip) {
+        Floats sum[4] = {};
+        int64_t i = first;
+        for (; i + 4 <= end; i += 4)
+          for (int64_t j = 0; j < 4; j++) {
+            const Floats value = load((const T*)x + (i + j) * c + at);
+            sum[j] += value * value;
+          }
+        for (; i < end; i++) {
+          const Floats value = load((const T*)x + i * c + at);
+          sum[0] += value * value;
+        }
+        store(sums + at, load(sums + at) + without(sum[0] + sum[1] + (sum[2] + sum[3]), skip));
       });
     });
   });
@@ -235,9 +357,7 @@ void gate(int64_t half, const void* x, void* out, int64_t pixels, int64_t c) {
       for_blocks(c, [&](int64_t at, int64_t) {
         const T* from = (const T*)x + 2 * c * i + at;
         const Floats a = load(from);
-        Floats cdf, density;
-        normal(a, cdf, density);
-        store((T*)out + c * i + at, a * cdf * load(from + c));
+        store((T*)out + c * i + at, a * normal(a) * load(from + c));
       });
     });
   });
@@ -259,14 +379,16 @@ void gate_grad(int64_t half, const void* x, const void* grad, void* out, int64_t
   });
 }
 
-// out = (x - mean) / sqrt(variance + eps) * weight + bias over the channels of each pixel.
+// out = (x - mean) / sqrt(variance + eps) * weight + bias over the channels of each pixel; without weight and bias, x / sqrt(variance + eps).
 void layer_norm(int64_t half, const void* x, const float* weight, const float* bias, void* out, int64_t pixels, int64_t c, double eps) {
   dispatch(half, [&]<typename T>(T) {
     parallel_for(pixels, [&](int64_t i) {
       const T* from = (const T*)x + i * c;
+      T* to = (T*)out + i * c;
       const Moments m = moments(from, c, eps);
       for_blocks(c, [&](int64_t at, int64_t) {
-        store((T*)out + i * c + at, (load(from + at) - m.mean) * m.scale * load(weight + at) + load(bias + at));
+        const Floats value = load(from + at);
+        store(to + at, weight ? (value - m.mean) * m.scale * load(weight + at) + load(bias + at) : value * m.scale);
       });
     });
   });
