@@ -128,6 +128,12 @@ def test_globs_as_on_disk(store: Store, tmp_path: Path) -> None:
     result = batch("s3://globs/in/a[12].png", store=store)
     assert (result.code, result.counts()) == (0, (2, 0, 0, 0))
     assert "in/a1_sharp.png" in store.keys("globs")
+    assert any(line.get("target") == "a1_sharp.png" for line in store.journal("globs"))
+    again = batch("s3://globs/in/a[12].png", store=store)
+    assert (again.code, again.counts()) == (0, (0, 2, 0, 0))
+    store.bucket("elsewhere", {"q.png": png(1)})
+    refused = batch("s3://globs/in/a*.png", "s3://elsewhere/*.png", store=store)
+    assert (refused.code, "the photos lie in several stores" in refused.err) == (2, True)
     refused = batch("s3://globs/in/z*.png", "-o", tmp_path / "none", store=store)
     assert (refused.code, "s3://globs/in/z*.png: no such file or folder" in refused.err) == (2, True)
 

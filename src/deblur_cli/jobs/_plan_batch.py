@@ -69,7 +69,7 @@ def _find(
     """
     folders = {path for path in (*named, *listed) if path.is_dir()}
     photos = [path for path in (*named, *listed) if path not in folders]
-    base = output or Path(os.path.commonpath([os.path.abspath(path.parent) for path in photos] or ["."]))
+    base = output or _common([path.parent.absolute() for path in photos] or [Path.cwd()])
     several = len(folders.intersection(named)) > 1
     places = [(path, Path(path.resolve().name if several and path in folders else "")) for path in named]
     kept = set(_inputs_of(photos, base, naming.suffix, search, beside=output is None))
@@ -82,6 +82,15 @@ def _find(
             inputs = group if output else _without_results(group, naming.suffix, search)
             for photo in inputs:
                 yield _Found(photo, place / photo.parent.relative_to(path), output or path)
+
+
+def _common(folders: list[Path]) -> Path:
+    """The folder that holds all of these, on disk or in a store. UsageError where there is none."""
+    for folder in (folders[0], *folders[0].parents):
+        whole = folder.is_absolute() or len(folder.parts) > 1  # less names no store
+        if whole and all(folder == other or folder in other.parents for other in folders):
+            return folder
+    raise UsageError("the photos lie in several stores", hint="Say where the results go: -o FOLDER.")
 
 
 def _inputs_of(photos: list[Path], base: Path, suffix: str, search: Search, *, beside: bool) -> list[Path]:
