@@ -1,7 +1,9 @@
 """Functions in a process of their own, which may die of them; and what a batch makes of that."""
 
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deblur_cli import storage
 from deblur_cli.batch import FileOptions, Progress, _loop, run_jobs
 from deblur_cli.errors import PhotoError
 from deblur_cli.events import Event, Failed, Finished
@@ -119,6 +122,18 @@ def test_ctrl_c_is_not_for_it_and_it_ends_with_its_owner() -> None:
         os.kill(pid, 0)
 
 
+def test_one_that_was_ended_is_not_started_again() -> None:
+    isolated = Isolated()
+    pid = isolated.call(process_id, photo="a.jpg")
+    isolated.end()
+    for _ in range(2):
+        with pytest.raises(PhotoError, match="stopped"):
+            isolated.call(process_id, photo="a.jpg")
+    isolated.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 # In a batch: a photo of level 66 ends the process that reads or writes it
 
 
@@ -182,3 +197,33 @@ def test_a_photo_that_ends_the_process_fails_and_every_other_is_done(
         assert f"66.png: the process that {doing} it was killed (SIGKILL)\nMostly memory" in str(failed.error)
         assert not isinstance(failed.error, CrashError)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.png", "3.png"]
+
+
+def test_a_photo_that_comes_when_the_batch_has_ended_starts_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [Job(tmp_path / f"{number}.png", tmp_path / "out" / f"{number}.png") for number in range(2)]
+    for job in jobs:
+        assert job.source is not None
+        Image.new("RGB", (4, 5)).save(job.source)
+    ended, readers = threading.Event(), []
+
+    def content(source: Path) -> None:
+        if source == jobs[1].source:
+            readers.append(threading.current_thread())
+            ended.wait(60)
+
+    def interrupted(photo: Photo, progress: Progress) -> Same:
+        while not readers:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage, "content", content)
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt) as held:
+        run_jobs(jobs, lambda: interrupted, lambda event: None)
+    ended.set()
+    readers[0].join(60)
+    for process in set(multiprocessing.active_children()) - before:
+        process.join(5)
+        assert not process.is_alive(), held

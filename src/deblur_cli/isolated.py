@@ -6,6 +6,7 @@ What crosses is pickled; the samples of photos go beside that as they are, so th
 import pickle
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import get_context
@@ -50,19 +51,23 @@ class Isolated:
         """warm_up: a function that imports what the others will need; it is called when the process starts."""
         self._warm_up = warm_up
         self._running: tuple[BaseProcess, Connection[Any, Any]] | None = None
+        self._starting, self._ended = threading.Lock(), False
 
     def start(self) -> tuple[BaseProcess, "Connection[Any, Any]"]:
-        """Start it now, so that the first call need not wait for it; again if it has died meanwhile."""
-        if self._running and not self._running[0].is_alive():
-            self.close()
-        if self._running is None:
-            context = get_context("spawn")  # a forked process would inherit locks that are held
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, self._warm_up), daemon=True)
-            process.start()
-            theirs.close()
-            self._running = process, ours
-        return self._running
+        """Start it now, so that the first call need not wait for it; again if it has died meanwhile. PhotoError after `end`."""
+        with self._starting:
+            if self._ended:
+                raise PhotoError("stopped before it was begun")
+            if self._running and not self._running[0].is_alive():
+                self.close()
+            if self._running is None:
+                context = get_context("spawn")  # a forked process would inherit locks that are held
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs, self._warm_up), daemon=True)
+                process.start()
+                theirs.close()
+                self._running = process, ours
+            return self._running
 
     def call(
         self,
@@ -99,9 +104,15 @@ class Isolated:
             process.join()
 
     def kill(self) -> None:
-        """End the process at once; a call that is waiting for it in another thread raises PhotoError."""
-        if self._running:
-            self._running[0].kill()
+        """End the process at once; a call that is waiting for it in another thread raises PhotoError, and the next one starts it again."""
+        if running := self._running:
+            running[0].kill()
+
+    def end(self) -> None:
+        """End the process at once and for good: a thread that calls it later, or is just about to, gets PhotoError."""
+        with self._starting:
+            self._ended = True
+        self.kill()
 
 
 def _serve(connection: "Connection[Any, Any]", warm_up: Callable[[], object] | None) -> None:

@@ -120,7 +120,7 @@ def run_jobs(
                 del photo
     finally:
         reader.shutdown(wait=False, cancel_futures=True)  # it may wait for a job that never comes
-        decoder.kill()
+        decoder.end()
 
 
 def _restore(
@@ -188,7 +188,7 @@ class _Writer:
             self._encoder.close()
             self.raise_failure()
         else:
-            self._encoder.kill()  # it may be the decoder too, and in the middle of a photo that nobody waits for
+            self._encoder.end()  # it may be the decoder too, and in the middle of a photo that nobody waits for
 
     def put(self, photo: _Unwritten) -> None:
         """Wait until the photo before is written, and begin to write this one."""

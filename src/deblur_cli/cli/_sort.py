@@ -102,7 +102,7 @@ def _looked_at(
                     yield photo, error if isinstance(error, PhotoError) else future.result()
     finally:
         for decoder in decoders:
-            decoder.kill()
+            decoder.end()
         pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -58,13 +58,12 @@ class Queue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for lane in self._lanes:
-            while lane.is_alive():  # it may have just begun something else
-                self._network.kill()
-                self._files.kill()
-                lane.join(0.05)
         for process in (self._network, self._files):
-            process.kill()
+            process.end()
+        for lane in self._lanes:
+            if lane.is_alive():
+                lane.join()
+        for process in (self._network, self._files):
             process.close()
 
     def new(self, name: str) -> Item:
