@@ -222,6 +222,8 @@ def test_a_photo_that_comes_when_the_batch_has_ended_starts_no_process(
     before = set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt) as held:
         run_jobs(jobs, lambda: interrupted, lambda event: None)
+    for process in set(multiprocessing.active_children()) - before:
+        process.join(60)
     ended.set()
     readers[0].join(60)
     for process in set(multiprocessing.active_children()) - before:
