@@ -258,6 +258,7 @@ def test_of_a_deep_avif_sequence_the_first_picture_is_read(bits: int) -> None:
     photo = read_photo(io.BytesIO(imagecodecs.avif_encode(frames, bitspersample=bits, level=95)))
     assert photo.pixels.shape == (24, 32, 3)
     np.testing.assert_allclose(photo.pixels, 300 / 1023 * 65535, atol=300)
+    assert photo.alpha is None, "the decoder adds one"
     assert photo.notes == ("only the first of 3 frames is restored: the others are left out",)
 
 
@@ -266,6 +267,13 @@ def test_of_a_deep_avif_sequence_the_first_picture_is_read(bits: int) -> None:
     [
         (DEEP.astype(np.int64), {}, "a TIFF with 64-bit int64 samples"),
         (RGB, {"photometric": "itulab"}, "a TIFF of the kind ITULAB with NONE compression"),
+        (FLOAT, {"photometric": "cielab"}, "a TIFF of the kind CIELAB with 32-bit float32 samples"),
+        (
+            DEEP.astype(np.uint32),
+            {"photometric": "icclab"},
+            "a TIFF of the kind ICCLAB with 32-bit uint32 samples",
+        ),
+        (FLOAT, {"photometric": "ycbcr"}, "a TIFF of the kind YCBCR with 32-bit float32 samples"),
         (
             RGB[..., :2],
             {"photometric": "minisblack", "volumetric": True, "tile": (1, 16, 16)},
@@ -311,6 +319,35 @@ def test_cielab(kind: str, dtype: type) -> None:
     expected = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [127, 127, 127]]) / 255 * white
     np.testing.assert_allclose(photo.pixels[0], expected, atol=(12 if dtype == np.uint8 else 1) * white / 255)
     assert photo.notes == ("CIELAB is converted to sRGB",)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_cielab_by_the_white_that_the_file_tells(dtype: type) -> None:
+    """Green of sRGB, by its formulas for D65, in samples that say they have signs."""
+    bits = np.iinfo(dtype).bits
+    lab = np.array([87.73 / 100 * (2**bits - 1), -86.18 * 2 ** (bits - 8), 83.18 * 2 ** (bits - 8)])
+    samples = np.rint(lab).astype(np.int64).astype(dtype)
+    white = (318, 5, 2, (3127, 10000, 3290, 10000), True)
+    data = tiff(samples[None, None].repeat(2, 0).repeat(3, 1), photometric="cielab", extratags=[white])
+    pixels = read_photo(io.BytesIO(data)).pixels / (2**bits - 1) * 255
+    np.testing.assert_allclose(pixels[0, 0], [0, 255, 0], atol=12 if bits == 8 else 1)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize(("bits", "alpha"), [(8, True), (16, False), (16, True)])
+def test_ycbcr_that_libtiff_does_not_convert(bits: int, alpha: bool, planar: str) -> None:
+    scale = 2**bits // 256
+    samples = np.asarray(SMOOTH.convert("YCbCr")).astype(f"uint{bits}") * scale
+    if alpha:
+        samples = np.dstack([samples, GRAY.astype(samples.dtype)])
+    stored = np.moveaxis(samples, -1, 0) if planar == "separate" else samples
+    more = {"extrasamples": ["unassalpha"]} if alpha else {}
+    photo = read_photo(io.BytesIO(tiff(stored, photometric="ycbcr", planarconfig=planar, **more)))
+    assert photo.pixels.dtype == samples.dtype
+    np.testing.assert_allclose(photo.pixels / scale, np.asarray(SMOOTH), atol=3)
+    assert (photo.alpha is not None) == alpha
+    if photo.alpha is not None:
+        np.testing.assert_array_equal(photo.alpha, GRAY)
 
 
 def tiff_by_hand(payload: bytes, **more: int) -> bytes:

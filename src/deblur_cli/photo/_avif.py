@@ -7,7 +7,7 @@ import numpy as np
 from deblur_cli.photo._boxes import box, check_boxes, colours_in, with_items
 from deblur_cli.photo._cicp import SRGB, Cicp
 from deblur_cli.photo._exif import without_orientation
-from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
+from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples, white_of
 
 DEFAULT_QUALITY = 92
 SPEED = 9
@@ -30,6 +30,15 @@ def open_avif(data: bytes) -> Opened:
     bits = (12 if flags & _TWELVE_BITS else 10) if flags & _HIGH_BIT_DEPTH else 8
 
     def decode() -> Samples:
+        samples = pixels()
+        opaque = (
+            samples.ndim == 3 and samples.shape[2] in (2, 4) and (samples[..., -1] == white_of(samples)).all()
+        )
+        return (
+            samples[..., :-1] if opaque and image.n_frames > 1 else samples
+        )  # every sequence is given an alpha
+
+    def pixels() -> Samples:
         if bits == 8:
             return np.asarray(image)
         import imagecodecs
@@ -37,7 +46,7 @@ def open_avif(data: bytes) -> Opened:
         top = (1 << bits) - 1
         samples = imagecodecs.avif_decode(_as_still(data), index=0).astype(np.uint32)
         if samples.ndim == 3:
-            samples = samples[..., : len(image.getbands())]  # of sequences it adds an alpha
+            samples = samples[..., : len(image.getbands())]
         return ((samples * 65535 + top // 2) // top).astype(np.uint16)
 
     mode = {"L": "gray", "LA": "gray and alpha", "RGB": "RGB", "RGBA": "RGB and alpha"}[image.mode]

@@ -56,10 +56,10 @@ def profile_of(cicp: Cicp) -> bytes | None:
     if light is None or cicp.primaries not in _PRIMARIES:
         return None
     name, white_name, xy = _PRIMARIES[cicp.primaries]
-    white = _xyz(*_WHITES[white_name])
-    columns = np.stack([_xyz(*xy[i : i + 2]) for i in (0, 2, 4)], 1)
+    white = xyz_of(*_WHITES[white_name])
+    columns = np.stack([xyz_of(*xy[i : i + 2]) for i in (0, 2, 4)], 1)
     columns = columns * np.linalg.solve(columns, white)
-    adapted = np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white)) @ _BRADFORD
+    adapted = adaptation(white, _D50)
     curve = b"curv" + struct.pack(">II", 0, _STEPS) + (light * 65535).round().astype(">u2").tobytes()
     tags = {
         b"desc": _text(f"{name}, CICP {cicp.primaries}/{cicp.transfer}"),
@@ -93,7 +93,15 @@ def _light(transfer: int) -> Table | None:
     return None
 
 
-def _xyz(x: float, y: float) -> Table:
+def adaptation(white: Table, wanted: Table) -> Table:
+    """By Bradford's method, of colours seen under one white to the same under another."""
+    return np.asarray(
+        np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ wanted) / (_BRADFORD @ white)) @ _BRADFORD
+    )
+
+
+def xyz_of(x: float, y: float) -> Table:
+    """Of a chromaticity, at brightness 1."""
     return np.array([x / y, 1.0, (1 - x - y) / y])
 
 

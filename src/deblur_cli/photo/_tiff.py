@@ -10,7 +10,7 @@ import numpy as np
 
 from deblur_cli.photo import _photoshop
 from deblur_cli.photo import _tiff_tags as tt
-from deblur_cli.photo._colour import rgb_of_lab
+from deblur_cli.photo._colour import D50, rgb_of_lab, rgb_of_ycbcr
 from deblur_cli.photo._errors import CutShortError, UnsupportedError
 from deblur_cli.photo._exif import contents, metadata_of_tiff, resolution_tags, upright_exif
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples, white_of
@@ -30,6 +30,19 @@ _CHANNELS = {
     _CIELAB: 3,
     _ICCLAB: 3,
 }
+_CONVERTED = (_YCBCR, _CIELAB, _ICCLAB)
+_DTYPES = (
+    "bool",
+    "uint8",
+    "uint16",
+    "uint32",
+    "int8",
+    "int16",
+    "int32",
+    "float16",
+    "float32",
+    "float64",
+)
 _OLD_JPEG, _JPEG = 6, 7
 _MODES = {_GRAY_WHITE_IS_0: "gray", _GRAY: "gray", _PALETTE: "palette", _CMYK: "CMYK"}
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
@@ -37,6 +50,7 @@ _KEPT_COMPRESSIONS = ("lzw", "packbits", "adobe_deflate", "zstd", "lzma")
 _WITH_PREDICTOR = ("lzw", "adobe_deflate", "zstd")
 _STRIP_BYTES = 1 << 18
 _MAX_CHANNELS = 16
+_WHITE_POINT = 318
 
 
 def open_tiff(data: bytes) -> Opened:
@@ -123,19 +137,13 @@ def _check(page: "TiffPage", file_bytes: int) -> int:
         raise UnsupportedError(f"a TIFF of a volume of {page.imagedepth} slices")
     if not channels <= page.samplesperpixel <= _MAX_CHANNELS:
         raise UnsupportedError(f"a TIFF with {page.samplesperpixel} channels")
-    if page.dtype is None or page.dtype.name not in (
-        "bool",
-        "uint8",
-        "uint16",
-        "uint32",
-        "int8",
-        "int16",
-        "int32",
-        "float16",
-        "float32",
-        "float64",
-    ):
+    if page.dtype is None or page.dtype.name not in _DTYPES:
         raise UnsupportedError(f"a TIFF with {page.bitspersample}-bit {page.dtype or 'mixed'} samples")
+    if page.photometric in _CONVERTED and (page.dtype.kind == "f" or page.bitspersample not in (8, 16)):
+        kind = _name(page.photometric)
+        raise UnsupportedError(
+            f"a TIFF of the kind {kind} with {page.bitspersample}-bit {page.dtype} samples"
+        )
     tall, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
     segments = -(-page.imagelength // tall) * -(-page.imagewidth // wide) * planes
@@ -150,7 +158,9 @@ def _check(page: "TiffPage", file_bytes: int) -> int:
 
 def _only_libtiff_can(page: "TiffPage") -> bool:
     """Whether these are pixels that tifffile does not decode: YCbCr of fewer colours than pixels, and JPEG as it was in TIFF 6.0."""
-    return page.compression == _OLD_JPEG or (page.photometric == _YCBCR and page.compression != _JPEG)
+    return page.compression == _OLD_JPEG or (
+        page.photometric == _YCBCR and page.compression != _JPEG and page.subsampling != (1, 1)
+    )
 
 
 def _decode_by_libtiff(data: bytes) -> Samples:
@@ -171,9 +181,16 @@ def _decode(page: "TiffPage", channels: int) -> Samples:
     if page.photometric == _PALETTE:
         return _colours(samples.astype(np.intp), np.asarray(page.colormap))
     if page.photometric in (_CIELAB, _ICCLAB):
-        samples = np.concatenate(
-            [rgb_of_lab(samples[..., :3], signed=page.photometric == _CIELAB), samples[..., 3:]], axis=2
+        samples = samples.view(f"u{samples.itemsize}")  # its a and b have signs by themselves
+        white = page.tags.valueof(_WHITE_POINT)
+        colour = rgb_of_lab(
+            samples[..., :3],
+            signed=page.photometric == _CIELAB,
+            white=(white[0] / white[1], white[2] / white[3]) if white and white[1] and white[3] else D50,
         )
+        samples = np.concatenate([colour, samples[..., 3:]], axis=2)
+    if page.photometric == _YCBCR and page.compression != _JPEG:
+        samples = np.concatenate([rgb_of_ycbcr(samples[..., :3]), samples[..., 3:]], axis=2)
     samples = _to_full_range(samples, page.bitspersample)
     if page.photometric == _GRAY_WHITE_IS_0:
         inverted = (white_of(samples) - samples[..., :1]).astype(samples.dtype)
