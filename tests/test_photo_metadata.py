@@ -134,9 +134,9 @@ def exif_of_size(size: int) -> bytes:
     ("size", "left_out", "kept"),
     [
         (65400, "", (True, True, True)),
-        (65500, "the Software tag that names this program", (True, True, False)),
-        (65526, "the Software tag that names this program", (True, True, False)),
-        (65528, "the maker note, the thumbnail and the Software tag", (True, False, False)),
+        (65500, "the Software tag that names this program is", (True, True, False)),
+        (65526, "the Software tag that names this program is", (True, True, False)),
+        (65528, "the maker note and the Software tag are", (True, False, False)),
     ],
 )
 def test_of_exif_that_fills_a_jpegs_segment_only_what_is_needed_is_left_out(
@@ -147,11 +147,31 @@ def test_of_exif_that_fills_a_jpegs_segment_only_what_is_needed_is_left_out(
     pixels, _ = pixels_of(RGB)
     file = io.BytesIO()
     notes = write_photo(Photo(pixels, None, Encoding("JPEG"), Metadata(exif=exif)), file)
-    said = (f"JPEG holds at most 65527 bytes of EXIF: {left_out} is left out",)
+    said = (f"JPEG holds at most 65527 bytes of EXIF: {left_out} left out",)
     assert notes == (said if left_out else ())
     found = Image.open(file).getexif()
     note = found.get_ifd(0x8769).get(MAKER_NOTE, b"")
     assert (found.get(0x010F) == "NIKON", bool(note) and set(note) == set(b"n"), 0x0131 in found) == kept
+
+
+def test_a_thumbnail_amid_exif_goes_before_the_maker_note() -> None:
+    whole = exif_of_size(60000)
+    thumbnail = b"t" * 9000
+    order, first = Tags.parse(whole).order, Tags.parse(whole).first
+    ifd = struct.pack(order + "H", 2)
+    ifd += struct.pack(order + "HHII", 0x0201, 4, 1, len(whole))
+    ifd += struct.pack(order + "HHIII", 0x0202, 4, 1, len(thumbnail), 0)
+    (count,) = struct.unpack_from(order + "H", whole, first)
+    successor = first + 2 + 12 * count
+    pointer = struct.pack(order + "I", len(whole) + len(thumbnail))
+    exif = whole[:successor] + pointer + whole[successor + 4 :] + thumbnail + ifd + bytes(50)
+    pixels, _ = pixels_of(RGB)
+    file = io.BytesIO()
+    notes = write_photo(Photo(pixels, None, Encoding("JPEG"), Metadata(exif=exif)), file)
+    said = "JPEG holds at most 65527 bytes of EXIF: the Software tag that names this program is left out"
+    assert notes == (said,)
+    assert set(Image.open(file).getexif().get_ifd(0x8769)[MAKER_NOTE]) == set(b"n")
+    assert thumbnail not in file.getvalue()
 
 
 def test_exif_that_does_not_fit_even_without_a_maker_note_is_left_out_and_said() -> None:

@@ -95,15 +95,15 @@ def restored_exif(
     whole = header + bytes(tags.data[len(header) :]) + appendix
     if len(whole) <= most:
         return whole, ""
+    software = "the Software tag that names this program is"
     in_place = tags.without_successor()
     if len(in_place) <= most:
-        return in_place, "the Software tag that names this program"
-    packed = _packed(tags, without=(tt.MAKER_NOTE,))
-    return (
-        (packed, "the maker note, the thumbnail and the Software tag")
-        if len(packed) <= most
-        else (None, "all of it")
-    )
+        return in_place, software
+    for without, left_out in (((), software), ((tt.MAKER_NOTE,), "the maker note and the Software tag are")):
+        packed = _packed(tags, without)  # what lies between, such as a thumbnail, goes
+        if len(packed) <= most:
+            return packed, left_out
+    return None, "all of it is"
 
 
 def _overwritten(tags: Tags, offset: int, values: dict[int, int]) -> bytes:

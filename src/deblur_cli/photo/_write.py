@@ -182,7 +182,7 @@ def _metadata(photo: Photo, entry: Format, samples: Samples, strip: bool) -> tup
     height, width = samples.shape[:2]
     exif, too_much = restored_exif(kept.exif, height, width, kept.dpi, entry.max_exif)
     if too_much:
-        notes.append(f"{entry.name} holds at most {entry.max_exif} bytes of EXIF: {too_much} is left out")
+        notes.append(f"{entry.name} holds at most {entry.max_exif} bytes of EXIF: {too_much} left out")
     metadata = replace(
         kept,
         icc=icc,
