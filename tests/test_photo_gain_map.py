@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import struct
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -122,6 +123,17 @@ def test_what_only_jpeg_can_hold_is_told_elsewhere() -> None:
     write_photo(photo, file, strip_metadata=True)
     assert b"hdr" not in file.getvalue()
     assert VIDEO not in file.getvalue()
+
+
+def test_a_samsung_photos_video_is_told_by_its_trailer_alone() -> None:
+    """Type, name and content of each block, then a directory of them that counts from its own end (ExifTool's Samsung.pm)."""
+    block = struct.pack("<HHI", 0, 0x0A30, 16) + b"MotionPhoto_Data" + VIDEO
+    places = struct.pack("<4sIIHHII", b"SEFH", 106, 1, 0, 0x0A30, len(block), len(block))
+    trailer = block + places + struct.pack("<I4s", len(places), b"SEFT")
+    photo = read_photo(io.BytesIO(stored("JPEG", RGB) + trailer))
+    assert photo.metadata.video == trailer
+    assert photo.notes == ()
+    assert again(stored("JPEG", RGB) + trailer).endswith(trailer)
 
 
 def test_pictures_of_other_kinds_are_left_out_and_said() -> None:

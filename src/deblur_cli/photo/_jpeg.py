@@ -23,6 +23,8 @@ DEFAULT_QUALITY = 92
 _SEGMENT_BYTES = 65533
 _EXIF, _ICC, _PHOTOSHOP = b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 _VIDEO = re.compile(rb"(MotionPhoto|MicroVideo)(\s*=\s*[\"']|>)1")
+_SAMSUNG_VIDEO = b"MotionPhoto_Data"
+"""Names the video in Samsung's trailer, whose offsets count from its own end; older photos say it nowhere else."""
 _STANDARD_LUMINANCE_SUM = 3688
 """Of the 64 steps of the JPEG standard's luminance table, which is quality 50."""
 _PIXELS_PER_BYTE = 1024
@@ -41,7 +43,9 @@ def open_jpeg(data: bytes) -> Opened:
     notes = []
     if more.others:
         notes.append("the file holds more pictures (previews, a depth map): they are left out")
-    is_motion_photo = any(name == "APP1" and _VIDEO.search(body) for name, body in segments)
+    is_motion_photo = _SAMSUNG_VIDEO in more.rest or any(
+        name == "APP1" and _VIDEO.search(body) for name, body in segments
+    )
     tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
     subsampling = max(0, JpegImagePlugin.get_sampling(image))
     encoding = Encoding("JPEG", False, tables, subsampling, "progressive" in image.info)
