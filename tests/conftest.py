@@ -30,10 +30,18 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Photos are read and written in the process of the test, unless it is marked `isolated`: starting others takes half a second each time."""
     if "isolated" not in request.keywords:
         monkeypatch.setattr("deblur_cli.isolated.Isolated.start", lambda self: None)
-        monkeypatch.setattr(
-            "deblur_cli.isolated.Isolated.call",
-            lambda self, function, *arguments, **about: function(*arguments),
-        )
+        monkeypatch.setattr("deblur_cli.isolated.Isolated.call", called_here)
+
+
+def called_here(
+    self: object,
+    function: Callable[..., object],
+    *arguments: object,
+    hear: Callable[[object], None] | None = None,
+    **about: object,
+) -> object:
+    """As `Isolated.call`, without a process."""
+    return function(hear, *arguments) if hear else function(*arguments)
 
 
 TINY = RestormerConfig(

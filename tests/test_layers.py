@@ -49,7 +49,7 @@ LAYERS: dict[str, set[str] | str] = {
         "report",
         "errors",
     },
-    "video": {"photo", "errors"},
+    "video": {"isolated", "photo", "errors"},
     "watch": {"batch", "isolated", "jobs", "journal", "photo", "errors"},
     "api": EVERYTHING,
     "cli": EVERYTHING,

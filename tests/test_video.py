@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+import psutil
 import pytest
 from filelock import FileLock
 from PIL import Image
@@ -37,7 +38,7 @@ from clips import (
 from deblur_cli.cli import _video, main
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import Photo
-from deblur_cli.video import _segments, survey
+from deblur_cli.video import Reader, _segments, survey
 from deblur_cli.video._encoder import SEGMENT_FRAMES
 from deblur_cli.video._flicker import Flicker, Lumas
 from deblur_cli.video._planes import Colours, Layout, planes_of
@@ -369,6 +370,64 @@ def test_a_killed_one_goes_on(number: int, code: int, tmp_path: Path) -> None:
     assert json.loads(again.stdout)["resumed_frames"] in (SEGMENT_FRAMES, 2 * SEGMENT_FRAMES)
     assert len(decoded(tmp_path / "a_sharp.mp4")) == 3 * SEGMENT_FRAMES
     assert not list(tmp_path.glob(".*"))
+
+
+def test_another_machine_goes_on_with_the_same_bytes(video: Video, engine: Engine) -> None:
+    """Of more cores: x264 would cut pictures as large as these into slices for its threads."""
+    make_clip("a.mp4", SEGMENT_FRAMES + 3, size=(144, 176))
+    assert video("a.mp4", "-o", "whole.mp4").code == 0
+
+    def interrupt(number: int, photo: Photo) -> Photo:
+        if number == SEGMENT_FRAMES + 1:
+            raise KeyboardInterrupt
+        return photo
+
+    engine.frames, engine.change = 0, interrupt
+    cores = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        assert video("a.mp4").code == 130
+    finally:
+        os.sched_setaffinity(0, cores)
+    engine.change = lambda number, photo: photo
+    assert video("a.mp4").told["resumed_frames"] == SEGMENT_FRAMES
+    assert Path("a_sharp.mp4").read_bytes() == Path("whole.mp4").read_bytes()
+
+
+@pytest.mark.isolated
+def test_a_decoder_that_crashes_is_an_error_and_the_work_goes_on(tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mp4", SEGMENT_FRAMES + 8)
+    slow = {**ENVIRONMENT, "DEBLUR_TEST_PAUSE_S": "0.06"}
+    process = subprocess.Popen([*SCRIPT, "a.mp4"], cwd=tmp_path, env=slow, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / ".a_sharp.mp4.deblur-video"
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("*.segment")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (decoder,) = [
+        child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())
+    ]
+    decoder.send_signal(signal.SIGSEGV)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "a.mp4: the process that read it crashed (SIGSEGV)" in err
+    again = subprocess.run(
+        [*SCRIPT, "a.mp4", "--json"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, check=True
+    )
+    assert json.loads(again.stdout)["resumed_frames"] == SEGMENT_FRAMES
+
+
+@pytest.mark.isolated
+def test_a_clip_that_crashes_its_decoder_at_the_first_look_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deblur_cli.video._reader._survey", crash)
+    with Reader() as reader, pytest.raises(PhotoError, match=r"a\.mp4: the process that read it crashed"):
+        reader.survey(Path("a.mp4"))
+
+
+def crash(tell: object, path: Path) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
 
 
 @pytest.mark.parametrize("what", ["options", "clip"])
@@ -826,6 +885,7 @@ def test_a_clip_that_changes_at_work_is_refused(engine: Engine, video: Video) ->
 
     work = Work(
         Path("b.mp4"),
+        Reader(),
         choose_encoder(clip, "mp4"),
         engine,
         {},

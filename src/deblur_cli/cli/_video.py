@@ -156,21 +156,22 @@ class _Run:
         return 0
 
     def _restore(self, target: Path, options: Options, *, overwrite: bool, dry_run: bool) -> None:
-        from deblur_cli.video import Work, choose_encoder, measure, muxer_of, restore_clip, survey
+        from deblur_cli.video import Reader, Work, choose_encoder, measure, muxer_of, restore_clip
 
         process = load_restore(options, self.console)  # what is wrong with the options is better known now
-        started = time.monotonic()
-        with self.console.counter(f"looking at {self.source.name}") as tell:
-            clip = survey(self.source, tell)
-        encoder = choose_encoder(clip, muxer_of(target))
-        self._say_what(clip, encoder)
-        with self.console.counter(self.source.name) as tell:
-            work = Work(target, encoder, process, made_with(options), overwrite, tell, self._say_estimate)
-            if dry_run:
-                measure(clip, work)
-                self.told["status"] = "estimated"
-                return
-            outcome = restore_clip(clip, work)
+        started, how = time.monotonic(), made_with(options)
+        with Reader() as reader:
+            with self.console.counter(f"looking at {self.source.name}") as tell:
+                clip = reader.survey(self.source, tell)
+            encoder = choose_encoder(clip, muxer_of(target))
+            self._say_what(clip, encoder)
+            with self.console.counter(self.source.name) as tell:
+                work = Work(target, reader, encoder, process, how, overwrite, tell, self._say_estimate)
+                if dry_run:
+                    measure(clip, work)
+                    self.told["status"] = "estimated"
+                    return
+                outcome = restore_clip(clip, work)
         self._say_done(clip, outcome, target, time.monotonic() - started)
 
     def _say_what(self, clip: "Clip", encoder: "Encoder") -> None:

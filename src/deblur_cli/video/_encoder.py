@@ -18,8 +18,8 @@ SEGMENT_FRAMES = 32
 """Frames that are encoded together, beginning with one that needs no other: at most so many are done again after a kill."""
 
 OPTIONS: dict[str, dict[str, str]] = {
-    "libx264": {"crf": "16"},
-    "libx264rgb": {"crf": "16"},
+    "libx264": {"crf": "16", "x264-params": "sliced-threads=0"},
+    "libx264rgb": {"crf": "16", "x264-params": "sliced-threads=0"},
     "libx265": {"crf": "17", "x265-params": "log-level=none"},
     "libsvtav1": {"crf": "20", "preset": "7"},
     "libvpx-vp9": {"crf": "18", "cpu-used": "4", "row-mt": "1"},
@@ -28,6 +28,8 @@ OPTIONS: dict[str, dict[str, str]] = {
     "ffv1": {"level": "3"},
 }
 """So fine that nobody sees a difference to the frames as they were restored."""
+THREADS = 4
+"""Of an encoder. The bytes that x264, x265, VP8 and others write depend on it, so it is the same on every machine: a clip may go on elsewhere."""
 QP_TO_LAMBDA = 118
 """FFmpeg's unit of such a scale."""
 BY_SCALE = (
@@ -42,7 +44,7 @@ BY_SCALE = (
     "wmv2",
     "h263p",
 )
-"""Encoders of the older kind, whose fineness is a scale from 1 on."""
+"""Encoders of the older kind, whose fineness is a scale from 1 on. They are quick, and several threads would cut their pictures in slices."""
 ENCODERS = {
     "h264": ("libx264", "libx264rgb"),
     "hevc": ("libx265",),
@@ -81,9 +83,10 @@ class Encoder:
         context.color_primaries, context.color_trc, context.colorspace, context.color_range = clip.tags
         if clip.pixel_aspect:
             context.sample_aspect_ratio = clip.pixel_aspect
-        context.gop_size = SEGMENT_FRAMES
+        context.gop_size, context.thread_count = SEGMENT_FRAMES, THREADS
         context.options = dict(OPTIONS.get(self.name, {}))
         if self.name in BY_SCALE:
+            context.thread_count = 1
             context.flags |= av.codec.context.Flags.qscale
             context.global_quality = 2 * QP_TO_LAMBDA
         if self.muxer == "avi":  # which tells no times, so the order of showing must be that of the file

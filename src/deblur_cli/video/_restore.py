@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import Encoding, Photo
-from deblur_cli.video._clip import Clip, Frames, opened
+from deblur_cli.video._clip import Clip
 from deblur_cli.video._encoder import SEGMENT_FRAMES, Encoder
 from deblur_cli.video._flicker import Flicker, Lumas
 from deblur_cli.video._mux import write_clip
-from deblur_cli.video._planes import Plane, fill_planes, planes_of
+from deblur_cli.video._planes import Plane, fill_planes
+from deblur_cli.video._reader import Reader
 from deblur_cli.video._segments import EncodedFrame, Segment, Segments
 
 MEASURED_FRAMES = 3
@@ -46,6 +46,7 @@ class Work:
     """
 
     target: Path
+    reader: Reader
     encoder: Encoder
     process: Process
     made_with: Mapping[str, Any]
@@ -71,9 +72,9 @@ def restore_clip(clip: Clip, work: Work) -> Outcome:
         resumed = done = _done(clip, segments)
         if done < len(clip.times):
             pace = _Pace(len(clip.times), done, work)
-            with _frames_from(clip, done) as frames:
-                while done < len(clip.times):
-                    done += _restore_segment(clip, work, done, islice(frames, SEGMENT_FRAMES), pace, segments)
+            frames = work.reader.frames(clip, done)
+            while done < len(clip.times):
+                done += _restore_segment(clip, work, done, islice(frames, SEGMENT_FRAMES), pace, segments)
         told = _told([segments.read(number).told for number in range(segments.count())])
         notes = write_clip(clip, segments, work.encoder, work.target, overwrite=work.overwrite)
         segments.remove()
@@ -85,10 +86,9 @@ def measure(clip: Clip, work: Work) -> None:
     segments = Segments(work.target)
     done = _done(clip, segments) if segments.is_of(_owner(clip, work)) else 0
     if done < len(clip.times):
-        with _frames_from(clip, done) as frames:
-            pace, segment = _Pace(len(clip.times), done, work), _Segment(clip, work, done)
-            for number, (_, frame) in enumerate(islice(frames, MEASURED_FRAMES), done):
-                segment.add(number, frame, pace)
+        pace, segment = _Pace(len(clip.times), done, work), _Segment(clip, work, done)
+        for number, planes in enumerate(islice(work.reader.frames(clip, done), MEASURED_FRAMES), done):
+            segment.add(number, planes, pace)
 
 
 def _owner(clip: Clip, work: Work) -> dict[str, Any]:
@@ -110,20 +110,13 @@ def _done(clip: Clip, segments: Segments) -> int:
     return min(len(clip.times), segments.count() * SEGMENT_FRAMES)
 
 
-@contextmanager
-def _frames_from(clip: Clip, done: int) -> Iterator[Iterator[tuple[int, Any]]]:
-    """The frames from number `done` on. Those before are decoded again and left, which takes little and is right for every clip."""
-    with opened(clip.path) as container:
-        yield islice(Frames(container, container.streams[clip.index]), done, None)
-
-
 def _restore_segment(
-    clip: Clip, work: Work, start: int, frames: Iterator[tuple[int, Any]], pace: "_Pace", segments: Segments
+    clip: Clip, work: Work, start: int, frames: Iterator[list[Plane]], pace: "_Pace", segments: Segments
 ) -> int:
     """One more segment; how many frames it has."""
     segment = _Segment(clip, work, start)
-    for number, (_, frame) in enumerate(frames, start):
-        segment.add(number, frame, pace)
+    for number, planes in enumerate(frames, start):
+        segment.add(number, planes, pace)
     if segment.count != min(SEGMENT_FRAMES, len(clip.times) - start):
         raise PhotoError(f"{clip.path}: has changed since it was looked at", hint="Run again.")
     segments.write(start // SEGMENT_FRAMES, segment.finish())
@@ -168,12 +161,8 @@ class _Segment:
         """Frames so far."""
         return len(self._changes)
 
-    def add(self, number: int, frame: Any, pace: _Pace) -> None:  # noqa: ANN401
+    def add(self, number: int, planes: list[Plane], pace: _Pace) -> None:
         """Restore a frame and hand it to the encoder."""
-        layout = self._clip.layout
-        if frame.format.name != layout.planar:
-            frame = frame.reformat(format=layout.planar)
-        planes = planes_of(frame)
         before = self._clip.colours.to_rgb(planes)
 
         def progress(done: float, tiles: int) -> None:
