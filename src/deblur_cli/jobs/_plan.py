@@ -12,7 +12,7 @@ from deblur_cli.jobs._files import LOCAL, Files
 from deblur_cli.jobs._naming import STANDARD_STREAM, Naming, folded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One photo to restore: `source` None is standard input, `target` None is standard output.
 
@@ -100,27 +100,23 @@ def checked(
     jobs: Iterable[Job], passed_over: dict[str, int], *, keep_existing: bool, files: Files = LOCAL
 ) -> Plan:
     """Sort out the jobs that cannot be done, and note the size of the others' sources."""
-    statuses = {job: _status(job.source) for job in jobs}
-    views = {job: _status(job.right) for job in statuses if job.right}
-    inputs = {
-        (status.st_dev, status.st_ino)
-        for status in (*statuses.values(), *views.values())
-        if isinstance(status, os.stat_result)
-    }
+    inputs = set[tuple[int, int]]()
+    looked_at: dict[Job, PhotoError | None] = {}  # no status is kept: each takes half a kilobyte
+    for job in jobs:
+        status = _status(job.source)
+        view = _status(job.right)
+        inputs |= {(each.st_dev, each.st_ino) for each in (status, view) if isinstance(each, os.stat_result)}
+        size_bytes = status.st_size if isinstance(status, os.stat_result) else 0
+        problem = _source_problem(job.name, status) or _source_problem(str(job.right), view)
+        looked_at[replace(job, size_bytes=size_bytes)] = problem
     folders: dict[Path, PhotoError | None] = {}
     good, refused = [], []
-    for job, status in statuses.items():
-        problem = (
-            _source_problem(job.name, status)
-            or _source_problem(str(job.right), views.get(job))
-            or _target_problem(job, inputs, folders, keep_existing, files)
-        )
-        if problem is not None:
-            refused.append((job, problem))
-        elif isinstance(status, os.stat_result):
-            good.append(replace(job, size_bytes=status.st_size))
-        else:
+    for job, problem in looked_at.items():
+        problem = problem or _target_problem(job, inputs, folders, keep_existing, files)
+        if problem is None:
             good.append(job)
+        else:
+            refused.append((job, problem))
     return Plan(tuple(good), tuple(refused), passed_over)
 
 

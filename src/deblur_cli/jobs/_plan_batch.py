@@ -14,7 +14,7 @@ from deblur_cli.jobs._plan import Job, Plan, checked
 from deblur_cli.jobs._shard import Shard
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Found:
     """A photo, the folder that its result gets in an output folder, and the folder that its journal is in."""
 
@@ -49,10 +49,8 @@ def plan_batch(
     if output is not None and any(identity(output) == identity(path) for path in named):
         raise UsageError(f"{output}: the results would replace their inputs", hint="Choose another -o.")
     search = Search(is_photo, results_in, output, files)
-    found: dict[str, _Found] = {}
-    for photo in _find(named, [files.path_of(name) for name in listed], search, naming, output):
-        found.setdefault(os.path.abspath(photo.path), photo)
-    jobs = _with_targets(list(found.values()), naming, output)
+    found = _find(named, [files.path_of(name) for name in listed], search, naming, output)
+    jobs = _with_targets(_each_once(found), naming, output)
     if shard is not None:
         jobs = [job for job in jobs if shard.takes(_name_in_batch(job))]
     plan = checked(jobs, search.passed_over, keep_existing=False, files=files)
@@ -80,8 +78,17 @@ def _find(
             continue
         for group in search.photos(path):
             inputs = group if output else _without_results(group, naming.suffix, search)
+            folder = place / inputs[0].parent.relative_to(path) if inputs else place
             for photo in inputs:
-                yield _Found(photo, place / photo.parent.relative_to(path), output or path)
+                yield _Found(photo, folder, output or path)
+
+
+def _each_once(found: Iterable[_Found]) -> list[_Found]:
+    """The first of those that are found under one name."""
+    by_name: dict[str, _Found] = {}
+    for photo in found:
+        by_name.setdefault(os.path.abspath(photo.path), photo)
+    return list(by_name.values())
 
 
 def _common(folders: list[Path]) -> Path:
