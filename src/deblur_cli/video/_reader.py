@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+from deblur_cli.errors import PhotoError
 from deblur_cli.isolated import Isolated
 from deblur_cli.video._clip import Clip, Frames, opened, survey
 from deblur_cli.video._planes import Plane, planes_of
@@ -33,13 +34,13 @@ class Reader:
     def frames(self, clip: Clip, start: int) -> Iterator[list[Plane]]:
         """The planes of the frames from number `start` on. Those before are decoded again and left, which takes little and is right for every clip."""
         self._process.call(_begin, clip, start, photo=str(clip.path))
-        while (planes := self._process.call(_next, photo=str(clip.path))) is not None:
+        while (planes := self._process.call(_next, clip.path, photo=str(clip.path))) is not None:
             yield planes
 
 
 # In the process
 
-_frames: Iterator[list[Plane]] = iter(())
+_frames: Iterator[list[Plane]] | None = None
 
 
 def _survey(tell: Callable[[tuple[int, int]], None], path: Path) -> Clip:
@@ -51,7 +52,9 @@ def _begin(clip: Clip, start: int) -> None:
     _frames = _decoded(clip, start)
 
 
-def _next() -> list[Plane] | None:
+def _next(path: Path) -> list[Plane] | None:
+    if _frames is None:  # another process than the one that began
+        raise PhotoError(f"{path}: the process that read it has ended", hint="Run again: it goes on.")
     return next(_frames, None)
 
 
