@@ -1,7 +1,7 @@
 """The whole network over one photo, and its weights laid out for that."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -9,12 +9,17 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from deblur_cli.kernels import card
 from deblur_cli.model import GDFN, MDTA, Downsample, LayerNorm, Restormer, TransformerBlock, Upsample
+from deblur_cli.stream import grouped
+from deblur_cli.stream.graphs import Graphs
 from deblur_cli.stream.layers import Attention, Convolution, FeedForward, Hidden, Linear, Norm
 from deblur_cli.stream.windows import Axis
 
 Stage = list[tuple[Attention, FeedForward]]
 Progress = Callable[[float], None]
+Axes = list[tuple[Axis, Axis]]
+"""Of each level, y and x."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,39 @@ class Engine:
     skip: Linear | None
     output: Convolution
     unshuffle: int
+    graphs: Graphs = field(default_factory=Graphs)
 
     def run(self, photo: Tensor, window: int, tell: Progress) -> Tensor:
         """The network of Figure 2 for one photo (c, h, w) float32 -> (c', h, w) float32."""
+        axes = self.axes(photo, window)
+        if not grouped.on_card(photo):
+            return self.compute(photo, axes, tell)
+        # TF32, which torch allows in convolutions, would round the photo and what is asked for in float32.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            result = self.graphs.run(
+                lambda photo: self.compute(photo, axes, tell), photo, (photo.shape, window), axes
+            )
+        tell(1)
+        return result
+
+    def axes(self, photo: Tensor, window: int) -> Axes:
+        """The cells of all levels; made first, since a card waits while numbers are brought to it."""
+        sizes = [[length // self.unshuffle >> level for length in photo.shape[1:]] for level in range(4)]
+        side = window // self.unshuffle
+        return [
+            (Axis.plan(h, side >> level, photo.device), Axis.plan(w, side >> level, photo.device))
+            for level, (h, w) in enumerate(sizes)
+        ]
+
+    def compute(self, photo: Tensor, axes: Axes, tell: Progress) -> Tensor:
+        """As `run`; on a card nothing here waits for it."""
         stages = [*self.encoders, self.latent, *self.decoders]
         works = [len(stage) * 2.0 ** -min(level, 6 - level) for level, stage in enumerate(stages)]
         works[-1] *= 2  # the last stage is not reduced to half the channels
         works_done = [sum(works[:level]) / sum(works) for level in range(len(works) + 1)]
 
         def run_stage(x: Tensor, index: int) -> Tensor:
-            level = min(index, 6 - index)
-            side = (window // self.unshuffle) >> level
-            ys, xs = (Axis.plan(length, side, x.device) for length in x.shape[:2])
+            ys, xs = axes[min(index, 6 - index)]
             v = torch.empty_like(x)
             start, stop = works_done[index : index + 2]
             for number, (attention, feed_forward) in enumerate(stages[index], 1):
@@ -80,33 +106,54 @@ def join(x: Tensor, skipped: Tensor, reduce: tuple[Linear, Linear] | None) -> Te
     return result
 
 
-def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
-    """Weights in their places: channels of convolutions last, halves of a wide layer apart, shuffles in order."""
+def lay_out(model: Restormer, dtype: torch.dtype, multiple: int | None = None) -> Engine:
+    """Weights in their places: channels of convolutions last, halves of a wide layer apart, shuffles in order.
+
+    multiple: of which the GDFN's channels become a multiple, by zeros; on a card its products and programs are in need of that.
+    """
     everything = slice(None)
+    multiple = multiple or (card.MULTIPLE if next(model.parameters()).is_cuda else 1)
 
-    def convert(weight: Tensor | None, part: slice = everything, to: torch.dtype = dtype) -> Tensor | None:
-        return None if weight is None else weight.detach()[part].to(to)
+    def convert(
+        weight: Tensor | None, part: slice = everything, to: torch.dtype = dtype, more: int = 0
+    ) -> Tensor | None:
+        return None if weight is None else F.pad(weight.detach()[part].to(to), (0, more))
 
-    def linear(conv: nn.Conv2d, part: slice = everything, scale: Tensor | None = None) -> Linear:
-        matrix = conv.weight.detach()[part].flatten(1).mT
+    def linear(
+        conv: nn.Conv2d, part: slice = everything, scale: Tensor | None = None, more: int = 0
+    ) -> Linear:
+        matrix = F.pad(conv.weight.detach()[part].flatten(1).mT, (0, more))
         matrix = matrix if scale is None else scale.detach()[:, None] * matrix
-        return Linear(matrix.to(dtype).contiguous(), convert(conv.bias, part))
+        return Linear(matrix.to(dtype).contiguous(), convert(conv.bias, part, more=more))
 
     def convolution(
-        conv: nn.Module, part: slice = everything, *, gelu: bool = False, to: torch.dtype = dtype
+        conv: nn.Module,
+        part: slice = everything,
+        *,
+        gelu: bool = False,
+        to: torch.dtype = dtype,
+        more: int = 0,
     ) -> Convolution:
         weight, bias = cast("Tensor", conv.weight), cast("Tensor | None", conv.bias)
-        kernel = weight.detach()[part].to(to).contiguous(memory_format=torch.channels_last)
-        return Convolution(kernel, convert(bias, part, to), 1 if conv.groups == 1 else len(kernel), gelu)
+        kernel = F.pad(weight.detach()[part].to(to), (0, 0, 0, 0, 0, 0, 0, more))
+        kernel = kernel.contiguous(memory_format=torch.channels_last)
+        groups = 1 if conv.groups == 1 else len(kernel)
+        return Convolution(kernel, convert(bias, part, to, more), groups, gelu)
 
     def hidden(
-        norm: LayerNorm, pointwise: nn.Conv2d, depthwise: nn.Conv2d, split: int, *, gelu: bool = False
+        norm: LayerNorm,
+        pointwise: nn.Conv2d,
+        depthwise: nn.Conv2d,
+        split: int,
+        *,
+        gelu: bool = False,
+        more: int = 0,
     ) -> Hidden:
         weight, bias = cast("Tensor", norm.body.weight), cast("Tensor | None", norm.body.bias)
         parts = [
             (
-                linear(pointwise, part, weight if bias is None else None),
-                convolution(depthwise, part, gelu=first),
+                linear(pointwise, part, weight if bias is None else None, more),
+                convolution(depthwise, part, gelu=first, more=more),
             )
             for part, first in ((slice(split), gelu), (slice(split, None), False))
         ]
@@ -118,8 +165,11 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
         return Attention(parts, mdta.temperature.detach().float(), linear(mdta.project_out))
 
     def feed_forward(norm: LayerNorm, gdfn: GDFN) -> FeedForward:
-        parts = hidden(norm, gdfn.project_in, gdfn.dwconv, gdfn.project_out.in_channels, gelu=True)
-        return FeedForward(parts, linear(gdfn.project_out))
+        width = gdfn.project_out.in_channels
+        more = -width % multiple
+        parts = hidden(norm, gdfn.project_in, gdfn.dwconv, width, gelu=True, more=more)
+        back = linear(gdfn.project_out)
+        return FeedForward(parts, Linear(F.pad(back.matrix, (0, 0, 0, more)), back.bias))
 
     def stage(*blocks: nn.Sequential) -> Stage:
         blocks_in_order = [cast("TransformerBlock", block) for sequence in blocks for block in sequence]

@@ -5,7 +5,7 @@ Axes: h and w pixels, c channels (d of one head), y and x cells or windows of a 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, reduce
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,9 @@ from einops import rearrange
 from torch import Tensor
 
 from deblur_cli import kernels
+from deblur_cli.kernels import card
 from deblur_cli.model import LayerNorm
+from deblur_cli.stream import grouped
 from deblur_cli.stream.windows import Axis, Span
 
 BAND_NUMBERS = {"cpu": 1 << 22, "cuda": 1 << 28, "mps": 1 << 26}
@@ -84,6 +86,13 @@ class Convolution:
             frames = F.conv2d(frames, self.kernel, self.bias, padding=padding, groups=self.groups)
             frames = F.gelu(frames) if self.gelu else frames
         return frames.permute(0, 2, 3, 1)[0]
+
+    def of_band(self, band: Tensor, out: Tensor | None = None) -> Tensor:
+        """A depthwise convolution without GELU of (h + 2, w, c) -> (h, w, c), on a card by a program of our own; into `out` if it is given."""
+        if card.fits(band):
+            return card.depthwise(band, *self.taps, torch.empty_like(band[2:]) if out is None else out)
+        result = self(band, pad_rows=0)
+        return result if out is None else out.copy_(result)
 
     @cached_property
     def taps(self) -> tuple[Tensor, Tensor | None]:
@@ -160,18 +169,35 @@ class Attention:
 
     def __call__(self, x: Tensor, v: Tensor, ys: Axis, xs: Axis) -> None:
         """x += attention(x), for a frame (h, w, c). v: room for the values, of the shape of x."""
-        cells = {
-            (i, j): cell_of(v, rows, columns)
-            for i, rows in enumerate(ys.cells)
-            for j, columns in enumerate(xs.cells)
-        }
-        weights = self.weights(*self.statistics(x, cells, ys, xs), ys, xs)
-        project = rearrange(self.project_out.matrix.float(), "(h d) c -> h d c", h=len(self.temperature))
-        folded = (weights.mT @ project).flatten(2, 3).to(x.dtype)
-        for (i, j), values in cells.items():
-            add_product(x[slice(*ys.cells[i]), slice(*xs.cells[j])], values, folded[i, j])
+        if grouped.on_card(x):
+            grouped.add_products(x, v, self.folded(*self.statistics_at_once(x, v, ys, xs), ys, xs), ys, xs)
+        else:
+            cells = {
+                (i, j): cell_of(v, rows, columns)
+                for i, rows in enumerate(ys.cells)
+                for j, columns in enumerate(xs.cells)
+            }
+            folded = self.folded(*self.statistics(x, cells, ys, xs), ys, xs)
+            for (i, j), values in cells.items():
+                add_product(x[slice(*ys.cells[i]), slice(*xs.cells[j])], values, folded[i, j])
         if self.project_out.bias is not None:
             x += self.project_out.bias
+
+    def folded(self, gram: Tensor, squares: Tensor, ys: Axis, xs: Axis) -> Tensor:
+        """The matrices by which each cell's values are multiplied (y, x, c, c)."""
+        project = rearrange(self.project_out.matrix.float(), "(h d) c -> h d c", h=len(self.temperature))
+        folded = self.weights(gram, squares, ys, xs).mT @ project
+        return folded.flatten(2, 3).to(self.project_out.matrix.dtype)
+
+    def statistics_at_once(self, x: Tensor, v: Tensor, ys: Axis, xs: Axis) -> tuple[Tensor, Tensor]:
+        """As `statistics`; v: room for the values, each in its place."""
+        (_, qk_part), (_, v_part) = self.hidden.parts
+        sums = []
+        for top, bottom, (qk, values) in self.hidden.bands(x):
+            v_part.of_band(values, v[top:bottom])
+            sums.append(grouped.cell_sums(qk_part.of_band(qk), len(self.temperature), top, ys, xs))
+        gram, squares = (reduce(torch.add, parts) for parts in zip(*sums, strict=True))
+        return gram, squares
 
     def statistics(
         self, x: Tensor, cells: dict[tuple[int, int], Tensor], ys: Axis, xs: Axis
@@ -200,12 +226,18 @@ class Attention:
     def weights(self, gram: Tensor, squares: Tensor, ys: Axis, xs: Axis) -> Tensor:
         """softmax(temperature * q k^T / (|q| |k|)) of every window, averaged in every cell: (y, x, head, d, d)."""
         heads, d = gram.shape[2:4]
-        gram = torch.einsum("ay,bx,yxhqk->abhqk", ys.covers, xs.covers, gram)
-        squares = torch.einsum("ay,bx,yxc->abc", ys.covers, xs.covers, squares)
+        gram, squares = (combined(ys.covers, xs.covers, sums) for sums in (gram, squares))
         norms = squares.sqrt().clamp_min(1e-12)  # the eps of torch.nn.functional.normalize
         q, k = rearrange(norms, "a b (two head d) -> two a b head d", two=2, head=heads, d=d)
         weights = (self.temperature * gram / (q[..., :, None] * k[..., None, :])).softmax(-1)
-        return torch.einsum("ay,bx,abhqk->yxhqk", ys.shares, xs.shares, weights)
+        return combined(ys.shares.mT, xs.shares.mT, weights)
+
+
+def combined(of_rows: Tensor, of_columns: Tensor, cells: Tensor) -> Tensor:
+    """Sums over cells (y, x, ...) by their weights (a, y) and (b, x): (a, b, ...). Of one cell the weights are 1."""
+    if cells.shape[:2] == (1, 1):
+        return cells
+    return torch.einsum("ay,bx,yx...->ab...", of_rows, of_columns, cells)
 
 
 def convolve(convolution: Convolution, band: Tensor) -> Callable[[slice, slice, Tensor | None], Tensor]:
@@ -287,9 +319,10 @@ class FeedForward:
 
 def gate_product(gate: Convolution, value: Convolution, gates: Tensor, values: Tensor) -> Tensor:
     """gelu(gate convolved) * (value convolved), from bands (h + 2, w, c) -> (h, w, c). The gate's GELU is part of its convolution."""
-    if kernels.fits(gates):
+    ours = kernels if kernels.fits(gates) else card if card.fits(gates) else None
+    if ours:
         (gate_taps, gate_bias), (value_taps, value_bias) = gate.taps, value.taps
-        return kernels.gated(gates, values, gate_taps, value_taps, gate_bias, value_bias)
+        return ours.gated(gates, values, gate_taps, value_taps, gate_bias, value_bias)
     product = gate(gates, pad_rows=0)
     product *= value(values, pad_rows=0)
     return product

@@ -25,16 +25,19 @@ class Axis:
 
     cells: list[Span]
     covers: Tensor  # (window, cell) 1 where the window covers the cell
+    shares: Tensor  # (window, cell) with which weight a window's result counts: the mean over those that cover the cell
+    edges: Tensor  # (cell + 1) int32: where the cells begin, and the end of the last
+    cell_of: Tensor  # (pixel) the number of its cell
 
     @classmethod
     def plan(cls, length: int, window: int, device: torch.device) -> "Axis":
         """Length of the axis and side of its windows in pixels; window 0: one cell, one window."""
         windows = plan_windows(length, window)
         cells = list(pairwise(sorted({edge for span in windows for edge in span})))
-        covers = [[float(start <= first and end <= stop) for first, end in cells] for start, stop in windows]
-        return cls(cells, torch.tensor(covers, device=device))
-
-    @property
-    def shares(self) -> Tensor:
-        """(window, cell): with which weight a window's result counts in a cell: the mean over those that cover it."""
-        return self.covers / self.covers.sum(0)
+        covers = torch.tensor(
+            [[float(start <= first and end <= stop) for first, end in cells] for start, stop in windows]
+        )
+        numbers = [number for number, (first, end) in enumerate(cells) for _ in range(first, end)]
+        edges = torch.tensor([0, *(end for _, end in cells)], dtype=torch.int32)
+        tensors = (covers, covers / covers.sum(0), edges, torch.tensor(numbers))
+        return cls(cells, *(tensor.to(device) for tensor in tensors))
