@@ -257,7 +257,8 @@ def test_a_known_kernel_is_taken_as_an_array_and_shake_may_be_left(tmp_path: Pat
     assert known.shape == image.shape
     left = Deblurrer(path, shake="off")(image)
     assert np.abs(known - left).max() > 0.05
-    np.testing.assert_array_equal(Deblurrer(path, shake="auto")(image), left)  # too small to see a shake in
+    small = image[:90]  # too small to see a shake in
+    np.testing.assert_array_equal(Deblurrer(path)(small), Deblurrer(path, shake="off")(small))
     with pytest.raises(UsageError, match="no path"):
         Deblurrer(path, kernel=np.zeros((5, 5)))
     with pytest.raises(UsageError, match="no shake 'x'"):
