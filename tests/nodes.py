@@ -19,7 +19,7 @@ class Nodes:
         assert self.address
 
     def ask(self, line: str) -> None:
-        """`add CORES` or `kill N`, and wait until it is done."""
+        """`add CORES`, `kill N`, `drain N` or `retire N`, and wait until it is done."""
         self._in.write(line + "\n")
         self._in.flush()
         assert self._out.readline() == "done\n"

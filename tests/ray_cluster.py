@@ -1,11 +1,16 @@
 """Ray nodes on this machine, as many as wanted: python tests/ray_cluster.py CORES... has a node of so many cores for each number.
 
-It prints the address, and obeys lines on its standard input: `add CORES` and `kill N`, the N-th node from 0, which ends as if its
-machine had lost power. Each is answered by a line when it is done. At the end of its input it ends all nodes.
+It prints the address, and obeys lines on its standard input: `add CORES`; `kill N`, the N-th node from 0, which ends as if its machine had
+lost power; `drain N`, which is taken back by its cloud: it gets no new work, and two seconds later it is told to end; `retire N`,
+the first from there on that nothing lives on, as an autoscaler does it, and waits for. Each is answered by a line when it is done. At the end of its input it ends all nodes.
 """
 
 import os
 import sys
+import time
+from contextlib import suppress
+from itertools import cycle
+from typing import Any
 
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -16,27 +21,34 @@ os.environ |= {
 
 import ray
 from ray.cluster_utils import Cluster
+from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
-STORE_BYTES = 78_643_200
-"""The least that Ray allows."""
+LEAST: dict[str, Any] = {"object_store_memory": 78_643_200, "memory": 4e9, "include_log_monitor": False}
+"""Of a node: the smallest store that Ray allows, and no process that nobody asks."""
+
+STARTS = 3
+"""A node gives up when its agents have not said their ports within 15 s, which a busy machine may not manage, and which no option changes."""
 
 
 def main(cores: list[float]) -> None:
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": cores[0],
-            "object_store_memory": STORE_BYTES,
-            "include_dashboard": False,
-            "memory": 4e9,
-        },
-    )
-    nodes = [cluster.head_node]
+    cluster = Cluster()
+    nodes: list[ray._private.node.Node] = []
 
-    def add(number: float) -> None:
-        nodes.append(cluster.add_node(num_cpus=number, object_store_memory=STORE_BYTES, memory=4e9))
+    def add(number: float, **more: object) -> None:
+        for start in range(STARTS):
+            with suppress(*[Exception] * (start < STARTS - 1)):
+                nodes.append(cluster.add_node(num_cpus=number, **LEAST, **more))
+                return
+
+    def drain(which: ray._private.node.Node, reason: str, deadline_s: float = 0) -> bool:
+        """Whether the cluster lets the node go."""
+        client = ray._raylet.GcsClient(address=cluster.address)
+        until_ms = int((time.time() + deadline_s) * 1000)
+        accepted, _ = client.drain_node(which.node_id, DrainNodeReason.Value(reason), "", until_ms)
+        return bool(accepted)
 
     try:
+        add(cores[0], include_dashboard=False, no_monitor=True)
         for number in cores[1:]:
             add(number)
         print(cluster.address, flush=True)
@@ -44,8 +56,17 @@ def main(cores: list[float]) -> None:
             word, number = line.split()
             if word == "add":
                 add(float(number))
-            else:
+            elif word == "kill":
                 cluster.remove_node(nodes[int(number)], allow_graceful=False)
+            elif word == "drain":
+                drain(nodes[int(number)], "DRAIN_NODE_REASON_PREEMPTION", 2)
+                time.sleep(2)
+                cluster.remove_node(nodes[int(number)])
+            else:
+                some = cycle(nodes[int(number) :])
+                while not drain(idle := next(some), "DRAIN_NODE_REASON_IDLE_TERMINATION"):
+                    time.sleep(0.2)
+                cluster.remove_node(idle)
             print("done", flush=True)
     finally:
         ray.shutdown()

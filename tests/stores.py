@@ -124,7 +124,7 @@ class Result:
     """What a run has told. summary: empty if it told none."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        out, self.err = process.communicate(timeout=300)
+        out, self.err = process.communicate(timeout=600)
         self.out, self.code = out, process.returncode
         lines = [json.loads(line) for line in out.splitlines()]
         self.photos = [line for line in lines if "photo" in line]
@@ -152,7 +152,7 @@ def results_of_local_run(originals: dict[str, bytes], folder: Path) -> dict[str,
     }
 
 
-def until(condition: Callable[[], object], what: str, patience_s: float = 120) -> None:
+def until(condition: Callable[[], object], what: str, patience_s: float = 300) -> None:
     """Wait for a condition; AssertionError if it does not come."""
     deadline = time.monotonic() + patience_s
     while not condition():

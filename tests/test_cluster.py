@@ -202,6 +202,40 @@ def test_a_cluster_that_grows_is_used(store: Store) -> None:
         assert (result.code, result.counts()) == (0, (6, 0, 0, 0))
 
 
+@soak
+def test_nodes_come_and_go_and_every_photo_is_done_once(
+    store: Store, originals: dict[str, bytes], expected: dict[str, bytes]
+) -> None:
+    with running_nodes(store.environment, 0, 2) as nodes:
+        buckets = Buckets(store, nodes, "changing-nodes", originals)
+        process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
+        buckets.until_some_are_done(0.1)
+        nodes.ask("add 2")
+        nodes.ask("add 2")
+        buckets.until_some_are_done(0.3)
+        nodes.ask("drain 1")
+        buckets.until_some_are_done(0.6)
+        nodes.ask("kill 2")
+        result = Result(process)
+    assert (result.code, result.counts()) == (0, (PHOTOS, 0, 0, 0))
+    assert [told["status"] for told in result.photos] == ["done"] * PHOTOS
+    assert buckets.results() == expected
+    assert sorted(buckets.finished()) == sorted(expected)
+    assert_clean(store, buckets.sharp)
+
+
+@soak
+def test_a_node_without_a_photo_may_go_before_the_last_is_done(store: Store, tmp_path: Path) -> None:
+    with running_nodes(store.environment, 0, 2, 2) as nodes:
+        buckets = Buckets(store, nodes, "shrinking", photos(2))  # both for the worker that is ready first
+        process = buckets.start(DEBLUR_TEST_PAUSE_S="15", DEBLUR_TEST_BEGUN=str(tmp_path / "begun"))
+        until((tmp_path / "begun").exists, "the first photo")
+        nodes.ask("retire 1")
+        assert process.poll() is None
+        result = Result(process)
+    assert (result.code, result.counts()) == (0, (2, 0, 0, 0))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

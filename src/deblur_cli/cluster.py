@@ -126,6 +126,7 @@ class Actors:
         self._workers: list[ActorWorker] = []
         self._looked_s = -LOOK_AROUND_S
         self._failed_starts = 0
+        self._all_dealt = False
         self._told_to_wait = False
 
     def workers(self) -> Sequence[ActorWorker]:
@@ -139,6 +140,7 @@ class Actors:
 
     def results(self) -> Iterator[tuple[ActorWorker, Event | Died | DeblurError]]:
         """Ask all that are at work, and pass on what the first of them answer."""
+        self._release()
         for worker in self._workers:
             if worker.telling is None and (worker.at_hand or worker.to_send):
                 worker.telling = worker.actor.exchange.remote(worker.to_send)
@@ -179,6 +181,7 @@ class Actors:
             self._workers.remove(worker)
             self._looked_s = -LOOK_AROUND_S  # perhaps another finds its place
             if worker.ready:
+                self._all_dealt = False  # its photos are to be dealt out again
                 yield Died(None)
                 return
             self._failed_starts += 1
@@ -200,7 +203,7 @@ class Actors:
 
     def _grow(self) -> None:
         """As many workers as find room, and one that waits for more of it."""
-        if time.monotonic() - self._looked_s < LOOK_AROUND_S:
+        if self._all_dealt or time.monotonic() - self._looked_s < LOOK_AROUND_S:
             return
         self._looked_s = time.monotonic()
         room = sum(map(self._needs.fitting, _nodes()))
@@ -212,6 +215,13 @@ class Actors:
             )
         while len(self._workers) < min(self._most, room + 1):
             self._workers.append(self._new())
+
+    def _release(self) -> None:
+        """Let those go who have been dealt nothing: there was nothing left, not for those either who are not ready yet."""
+        self._all_dealt |= any(worker.ready and not worker.at_hand for worker in self._workers)
+        for worker in [worker for worker in self._workers if self._all_dealt and not worker.at_hand]:
+            self._workers.remove(worker)
+            self._ray.kill(worker.actor)
 
 
 def _nodes() -> list[dict[str, float]]:
