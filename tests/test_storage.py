@@ -12,7 +12,8 @@ import paramiko
 import pytest
 
 from deblur_cli.errors import UsageError
-from deblur_cli.storage import RemotePath, content, is_remote, path_of, sweep, write
+from deblur_cli.journal import Journal
+from deblur_cli.storage import RemotePath, _store, content, is_remote, log_of, path_of, sweep, write
 from stores import (
     HERE,
     SECRET,
@@ -268,6 +269,26 @@ def test_a_listing_streams_page_by_page(store: Store) -> None:
         's3://many/in/0000.png 1 {"LIST many": 1}',
         '1099 {"LIST many": 2}',
     ]
+
+
+def test_the_journal_of_many_photos_is_few_objects() -> None:
+    folder = path_of("memory://many")
+    targets = [folder / f"{number}.png" for number in range(2500)]
+
+    def journal() -> Journal:
+        return Journal(folder, log=log_of(folder))
+
+    def objects() -> list[str]:
+        return [path.name for path in _store.entries(path_of("memory://many/.deblur-journal"))]
+
+    for part in (targets[:2400], targets[2400:], []):
+        with journal() as open_one:
+            open_one.claim(part)
+            for target in part:
+                open_one.add(path_of("memory://in") / target.name, (1, 2), target, {}, 3)
+    # One for each thousand lines of a run, and none of a run that had nothing to say.
+    assert len(objects()) == 3 + 1
+    assert all(map(journal().read().entry, targets))
 
 
 def test_photos_from_a_web_server(store: Store, tmp_path: Path) -> None:
