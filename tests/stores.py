@@ -152,7 +152,7 @@ def results_of_local_run(originals: dict[str, bytes], folder: Path) -> dict[str,
     }
 
 
-def until(condition: Callable[[], object], what: str, patience_s: float = 600) -> None:
+def until(condition: Callable[[], object], what: str, patience_s: float = 300) -> None:
     """Wait for a condition; AssertionError if it does not come."""
     deadline = time.monotonic() + patience_s
     while not condition():
