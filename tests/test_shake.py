@@ -21,7 +21,8 @@ from deblur_cli.shake import (
 )
 from deblur_cli.shake._curve import Curve, to_light, to_srgb
 from deblur_cli.shake._deconvolve import measure_noise
-from deblur_cli.shake._estimate import least_squares
+from deblur_cli.shake._edges import kernel_of_edges
+from deblur_cli.shake._estimate import Guess, distinct, least_squares, likeness, pyramid
 from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import centred, extent, rescaled, tidied
@@ -306,6 +307,31 @@ def test_least_squares_finds_the_kernel_that_blurred() -> None:
 
     found = least_squares(*correlations(x, y, 15), ridge=1e-4)[0]
     assert torch.allclose(found, kernel, atol=0.01)
+
+
+def test_guesses_that_have_come_to_the_same_kernel_are_one() -> None:
+    path, moved, other = line(9, 0, n=21)[None], line(9, 0, n=25).roll(3, 1)[None], line(9, 60, n=21)[None]
+    assert likeness(path, moved) > 0.999
+    assert likeness(path, other) < 0.7
+    guesses = [Guess(path, Curve.LIGHT), Guess(moved, Curve.LIGHT), Guess(other, Curve.LIGHT)]
+    same_in_values = Guess(path, Curve.VALUES)
+    assert distinct([*guesses, same_in_values]) == [guesses[0], guesses[2], same_in_values]
+
+
+@pytest.mark.parametrize(("length", "degrees"), [(9, 0), (13, 30)])
+def test_edges_alone_tell_the_kernel(length: int, degrees: float) -> None:
+    def smooth(kernel: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(kernel, (2,) * 4), 3, 1)
+
+    path = line(length, degrees, n=21)
+    found = kernel_of_edges(pyramid(blurred(scene(180, 200), path, noise=0.003), Curve.LIGHT)[-1])
+    assert float(found.sum()) == pytest.approx(1, abs=1e-5)
+    assert likeness(smooth(found), smooth(path[None])) > 0.8
+    assert likeness(smooth(found), smooth(line(length, degrees + 90, n=21)[None])) < 0.6
+
+
+def test_a_photo_without_edges_has_no_kernel_of_them() -> None:
+    assert kernel_of_edges(pyramid(torch.full((3, 64, 64), 0.5), Curve.LIGHT)[-1]).isfinite().all()
 
 
 def test_a_point_is_no_shake_and_extents_are_odd() -> None:

@@ -21,6 +21,7 @@ from deblur_cli.model import Restormer
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
+from deblur_cli.shake._edges import kernel_of_edges
 from deblur_cli.shake._judge import rest_of
 from deblur_cli.shake._kernels import Shake, rescaled
 from deblur_cli.shake._parts import in_parts
@@ -183,12 +184,13 @@ def make_cases(photos: Photos, network: Restormer, predictor: Predictor, dice: D
 def _guesses(
     kind: str, frames: list[search.Frame], kernel: Tensor, predictor: Predictor, dice: Dice
 ) -> Iterator[Shake]:
-    """What the estimation makes of it, from some of its starts, and others; of shaken photos one that is right, or nearly."""
+    """What the estimation makes of it, by edges alone and from some of the other starts, and others; of shaken photos one that is right, or nearly."""
     if kind in SHAKEN:
         yield _everywhere(kernel if dice.chance(0.4) else nearly_right(kernel, dice))
     other = other_kernel(kind, kernel, dice)
     if other.shape[0] % 2:
         yield _everywhere(other)
+    yield _everywhere(kernel_of_edges(frames[-1])[0])
     starts, scales = search.starts(kernel.device, frames[0].curve), [{frame.curve: frame} for frame in frames]
     for _ in range(STARTS):
         (found,) = search.climb([starts[dice.integer(0, len(starts) - 1)]], scales, predictor, lambda *_: 0.0)

@@ -6,7 +6,7 @@ At each scale, in turns: the sharp photo's gradients, as a small network guesses
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,8 +29,10 @@ LARGEST = 41
 """Side of a kernel: at the scale where it needs more, the search ends."""
 FIRST_TURNS, TURNS = 20, 6
 """At the first scale, and at each after it."""
-SQUARES = (5, 9, 13)
-"""Sides of those that a search begins with."""
+SQUARES = (1, 5, 9, 13)
+"""Sides of those that a search begins with; the first is a point."""
+SAME = 0.98
+"""Likeness from which on two kernels are one."""
 JUDGED, KEPT = 200, 2
 """Longest side of the frame from which on guesses are compared, and how many of each curve go on."""
 RIDGE, ITERATIONS = 0.3, 20
@@ -58,12 +60,11 @@ class Frame:
 class Guess:
     """A kernel for all regions, (1, n, n), on the way up.
 
-    noises: what it takes for noise, as of `tidied`: with more, faint parts of a path are lost, and echoes of it too. curve: of the frames that it is made
-    to fit. frame: the last that it was, None at the start. before: what it was at the scale before. gain: in dB, what undoing it there is worth.
+    curve: of the frames that it is made to fit. frame: the last that it was, None at the start. before: what it was at the scale before. gain: in dB, what
+    undoing it there is worth.
     """
 
     kernels: Kernels
-    noises: float
     curve: Curve
     frame: Frame | None = None
     before: "Guess | None" = None
@@ -105,15 +106,9 @@ def _frame(grey: Tensor, noise: float, scale: float, curve: Curve) -> Frame:
 
 
 def starts(device: torch.device, curve: Curve) -> list[Guess]:
-    """What a search begins with: squares, small and large, and a point, twice. Which of them ends at the truth differs from photo to photo."""
+    """What a search begins with: a point, and squares, small and large. Which of them ends at the truth differs from photo to photo."""
     squares = [torch.full((1, side, side), 1 / side**2, device=device) for side in SQUARES]
-    point = torch.zeros(1, 5, 5, device=device)
-    point[0, 2, 2] = 1
-    return [
-        *(Guess(square, 1.0, curve) for square in squares),
-        Guess(point, 1.0, curve),
-        Guess(point, 2.0, curve),
-    ]
+    return [Guess(fit_into(square, max(5, square.shape[-1])), curve) for square in squares]
 
 
 def is_small(frame: Frame) -> bool:
@@ -154,12 +149,12 @@ def climb(
         live = [guess for guess in guesses if not guess.ended]
         if live:
             before = [grown(guess.kernels) if number else guess.kernels for guess in live]
-            noises, of_each = [guess.noises for guess in live], [regions[guess.curve] for guess in live]
-            after = _fit_all(before, of_each, predictor, TURNS if number else FIRST_TURNS, noises)
-            live = [
-                Guess(kernels, guess.noises, guess.curve, frames[guess.curve], guess)
+            of_each = [regions[guess.curve] for guess in live]
+            after = _fit_all(before, of_each, predictor, TURNS if number else FIRST_TURNS)
+            live = distinct(
+                Guess(kernels, guess.curve, frames[guess.curve], guess)
                 for kernels, guess in zip(after, live, strict=True)
-            ]
+            )
         if judged:
             live = [replace(guess, gain=gain(guess.kernels, frames[guess.curve])) for guess in live]
         guesses = sorted(live + [guess for guess in guesses if guess.ended], key=lambda guess: -guess.gain)
@@ -169,8 +164,25 @@ def climb(
     return guesses
 
 
+def distinct(guesses: Iterable[Guess]) -> list[Guess]:
+    """Without those that have come to the same kernel as one before them."""
+    found: list[Guess] = []
+    for guess in guesses:
+        alike = (other for other in found if other.curve is guess.curve)
+        if all(likeness(guess.kernels, other.kernels) < SAME for other in alike):
+            found.append(guess)
+    return found
+
+
+def likeness(a: Kernels, b: Kernels) -> float:
+    """The largest correlation of (1, n, n) and (1, m, m), wherever they lie: 1 for the same shape."""
+    side = fast_length(a.shape[-1] + b.shape[-1])
+    ours, theirs = (torch.fft.rfft2(each / each.norm(), (side, side)) for each in (a, b))
+    return float(torch.fft.irfft2(ours.conj() * theirs, (side, side)).max())
+
+
 def _fit_all(
-    guesses: list[Kernels], regions: list[Regions], predictor: Predictor, turns: int, noises: list[float]
+    guesses: list[Kernels], regions: list[Regions], predictor: Predictor, turns: int
 ) -> list[Kernels]:
     """(1, n, n) each, n of its own, made to fit its regions: all at once, which small frames are quicker by."""
     sides = [guess.shape[-1] for guess in guesses]
@@ -181,9 +193,7 @@ def _fit_all(
     all_of_them = Regions(
         torch.cat([each.light for each in regions]), torch.cat([each.window for each in regions])
     )
-    kernels = fit(
-        kernels, all_of_them, predictor, together, turns=turns, noises=noises, room=torch.cat(rooms).float()
-    )
+    kernels = fit(kernels, all_of_them, predictor, together, turns=turns, room=torch.cat(rooms).float())
     return [fit_into(kernel[None], side) for kernel, side in zip(kernels, sides, strict=True)]
 
 
@@ -194,13 +204,11 @@ def fit(
     together: Tensor,
     *,
     turns: int = TURNS,
-    noises: Sequence[float] = (1.0,),
     room: Tensor | None = None,
 ) -> Kernels:
     """Kernels made to fit the regions.
 
-    together: (k, r), how much each region's evidence counts for each kernel. noises: of each kernel, or of all, as of `tidied`. room: (k, n, n), 1 where a
-    kernel may be, and 0 elsewhere.
+    together: (k, r), how much each region's evidence counts for each kernel. room: (k, n, n), 1 where a kernel may be, and 0 elsewhere.
     """
     blurred = torch.stack(gradients(regions.light), 1) * regions.window[:, None]
     n, count = kernels.shape[-1], len(regions.light)
@@ -210,8 +218,7 @@ def fit(
         auto, cross = correlations(sharp, blurred, n)
         auto, cross = ((together @ each.flatten(1)).view(-1, *each.shape[1:]) for each in (auto, cross))
         found = least_squares(auto, cross, RIDGE, room=room)
-        of_each = [*noises] * (len(found) // len(noises))
-        kernels = torch.stack([tidied(kernel, noise) for kernel, noise in zip(found, of_each, strict=True)])
+        kernels = torch.stack([tidied(kernel) for kernel in found])
     return kernels
 
 

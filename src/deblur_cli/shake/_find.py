@@ -10,6 +10,7 @@ from torch import Tensor
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
+from deblur_cli.shake._edges import kernel_of_edges
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
@@ -47,6 +48,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])]
     starts = [guess for curve in Curve for guess in search.starts(device, curve)]
     guesses = search.climb(starts, small, predictor, _gain)
+    guesses += [search.Guess(kernel_of_edges(frame), curve, frame) for curve, frame in small[-1].items()]
     best = max(guesses, key=lambda guess: _expected(guess, light, alone))
     tell(0.5)
     frames = pyramids[best.curve]

@@ -151,25 +151,29 @@ def kernel_from_lamp(light: Tensor, area: Sequence[int]) -> Tensor:
     return as_kernel(torch.where(lit < LAMP_EDGE * lit.max(), 0, lit))
 
 
-def tidied(kernel: Tensor, noises: float = 1.0) -> Tensor:
+def tidied(kernel: Tensor) -> Tensor:
     """`cleared`, and centred."""
-    return centred(cleared(kernel, noises))
+    return centred(cleared(kernel))
 
 
-def cleared(kernel: Tensor, noises: float = 1.0) -> Tensor:
+def cleared(kernel: Tensor) -> Tensor:
     """(n, n) as a solver leaves it: what is negative, lost in its noise or an island away from the path goes; of sum 1.
 
-    The negative values, which no path has, tell the noise; what is below so many standard deviations of it is lost.
+    The negative values, which no path has, tell the noise; what is below its standard deviation is lost.
     """
     negative = kernel[kernel < 0]
     noise = float(negative.square().mean().sqrt()) if len(negative) else 0.0
-    faint = min(noises * noise, THRESHOLD * float(kernel.max()))
+    return without_islands(kernel, min(noise, THRESHOLD * float(kernel.max())), ISLAND)
+
+
+def without_islands(kernel: Tensor, faint: float, island: float) -> Tensor:
+    """(n, n) without what is not above `faint`, and then without parts apart from the rest with less than a share `island` of its sum; of sum 1."""
     kernel = torch.where(kernel <= max(faint, 0), 0, kernel)
     kernel = kernel / kernel.sum().clamp_min(1e-12)
     islands = _islands(kernel > 0)
     weights = torch.zeros(kernel.numel() + 1, device=kernel.device)
     weights = weights.index_add_(0, islands.flatten(), kernel.flatten())
-    kernel = torch.where(weights[islands] < ISLAND, 0, kernel)
+    kernel = torch.where(weights[islands] < island, 0, kernel)
     if not kernel.sum() > 0:
         kernel = torch.zeros_like(kernel)
         kernel[kernel.shape[0] // 2, kernel.shape[0] // 2] = 1
