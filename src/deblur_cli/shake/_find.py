@@ -48,7 +48,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])]
     starts = [guess for curve in Curve for guess in search.starts(device, curve)]
     guesses = search.climb(starts, small, predictor, _gain)
-    guesses += [search.Guess(kernel_of_edges(frame), curve, frame) for curve, frame in small[-1].items()]
+    guesses += [_by_edges(curve, frame) for curve, frame in small[-1].items()]
     best = max(guesses, key=lambda guess: _expected(guess, light, alone))
     tell(0.5)
     frames = pyramids[best.curve]
@@ -70,6 +70,11 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     return Seen(shake, gain, _coarse(best), frames)
 
 
+def _by_edges(curve: Curve, frame: search.Frame) -> search.Guess:
+    kernels = kernel_of_edges(frame)
+    return search.Guess(kernels, curve, frame, gain=_gain(kernels, frame))
+
+
 def _coarse(guess: search.Guess) -> search.Guess:
     """What it was at a frame of COARSE pixels."""
     while guess.before and guess.before.frame and guess.frame and max(guess.frame.light.shape) > COARSE:
@@ -85,7 +90,7 @@ def varied(seen: Seen) -> Shake:
 
 
 def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:
-    """What the fusion expects of a guess, in dB, at the size of its frame; of a blur of values a little less."""
+    """What the fusion expects of a guess, in dB, at the size of its frame, and, half as much, the judge; of a blur of values a little less."""
     if guess.frame is None:
         return 0.0
     size = (guess.frame.light.shape[-2], guess.frame.light.shape[-1])
@@ -95,9 +100,8 @@ def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:
         else F.interpolate(each[None], size=size, mode="bicubic", antialias=True)[0]
         for each in (light, alone)
     )
-    return joined(
-        before, after, Shake(guess.kernels[None].cpu(), torch.ones(1, 1), guess.curve)
-    ).gain - RARER_DB * (guess.curve is Curve.VALUES)
+    undone = joined(before, after, Shake(guess.kernels[None].cpu(), torch.ones(1, 1), guess.curve))
+    return undone.gain + guess.gain / 2 - RARER_DB * (guess.curve is Curve.VALUES)
 
 
 def _gain(kernels: Tensor, frame: search.Frame) -> float:
