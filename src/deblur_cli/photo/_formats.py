@@ -73,7 +73,7 @@ FORMATS = {
         _format("BMP", ".bmp .dib", rb"BM", "ICC,DPI"),
         _format("PPM", ".ppm .pgm .pbm .pnm", rb"P[1-6][\s#]", "comment", depths=_DEEP, alpha=False),
         _format("GIF", ".gif", rb"GIF8[79]a", "comment", max_side=65535),
-        _format("JXL", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL ", "ICC,EXIF,XMP,DPI", gray=False),
+        _format("JXL", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL ", "ICC,CICP,EXIF,XMP,DPI", depths=_ALL),
         _format("HEIC", ".heic .heif .hif", rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", becomes="JPEG"),
         _format("RAW", _RAW, rb"....ftypcrx|FUJIFILMCCD-RAW|II(RO|RS|U\0)", becomes="TIFF"),
     )
