@@ -185,6 +185,8 @@ def rows() -> Iterator[str]:
     yield "|---" * (len(columns) + 3) + "|"
     for name in WRITTEN:
         pixels = "nearly equal" if name in LOSSY else "equal"
+        if name == "AVIF":
+            pixels = "equal if it was RGB"
         if name == "WebP":
             pixels = "equal if it was lossless"
         if name == "GIF":

@@ -15,7 +15,9 @@ from PIL import Image, ImageCms
 
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import PhotoInfo, inspect_photo, read_photo, write_photo
+from deblur_cli.photo._boxes import colours_in
 from deblur_cli.photo._formats import format_of_bytes
+from photo_files import again
 
 FIXTURES = Path(__file__).parent / "data/photos"
 RNG = np.random.default_rng(0)
@@ -226,7 +228,7 @@ def test_colours_told_by_numbers_come_back(primaries: int, transfer: int, matrix
     photo = read_photo(io.BytesIO(data))
     assert photo.metadata.cicp == (primaries, transfer, matrix)
     assert photo.notes == ()
-    for name in ("AVIF", "PNG"):
+    for name in ("AVIF", "PNG", "JXL"):
         file = io.BytesIO()
         assert write_photo(photo, file, format=name) == ()
         file.seek(0)
@@ -241,6 +243,33 @@ def test_colours_told_by_numbers_come_back(primaries: int, transfer: int, matrix
     assert (icc is None) == ((primaries, transfer) == (1, 13))
     hdr = "its PQ colours are told by a profile, which not every program shows as HDR"
     assert notes == ((hdr,) if transfer == 16 else ())
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_avif_that_is_rgb_comes_back_by_the_bit(bits: int) -> None:
+    samples = RGB if bits == 8 else (DEEP >> 16 - bits)
+    with_alpha = np.dstack([samples, samples[..., 0]])
+    for picture in (samples, with_alpha):
+        data = bytes(
+            imagecodecs.avif_encode(picture, level=100, bitspersample=bits, pixelformat="444", matrix=0)
+        )
+        result = again(data)
+        np.testing.assert_array_equal(imagecodecs.avif_decode(result, index=0), picture)
+        assert colours_in(result) == colours_in(data)
+    smaller = again(data, quality=92)
+    assert len(smaller) < len(result)
+    assert colours_in(smaller) == colours_in(data)._replace(matrix=6)
+
+
+@pytest.mark.parametrize("matrix", [1, 4, 5, 6, 7, 8, 9, 12])
+def test_an_avif_looks_the_same_whatever_its_matrix_was(matrix: int) -> None:
+    """As Pillow's libavif shows it, which is not the one that wrote it."""
+    data = imagecodecs.avif_encode(
+        np.asarray(SMOOTH), level=100, pixelformat="444", primaries=9, transfer=16, matrix=matrix
+    )
+    result = again(bytes(data))
+    np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(result))), np.asarray(SMOOTH), atol=8)
+    assert colours_in(result) == (9, 16, matrix if matrix in (1, 5, 6, 9) else 6)
 
 
 def test_deep_avif_is_read_whole() -> None:

@@ -5,7 +5,7 @@ import io
 import numpy as np
 
 from deblur_cli.photo._boxes import box, check_boxes, colours_in, with_items
-from deblur_cli.photo._cicp import SRGB, Cicp
+from deblur_cli.photo._cicp import RGB, SRGB, Cicp
 from deblur_cli.photo._exif import without_orientation
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples, white_of
 
@@ -50,8 +50,9 @@ def open_avif(data: bytes) -> Opened:
         return ((samples * 65535 + top // 2) // top).astype(np.uint16)
 
     mode = {"L": "gray", "LA": "gray and alpha", "RGB": "RGB", "RGBA": "RGB and alpha"}[image.mode]
-    metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"), cicp=colours_in(data))
-    encoding = Encoding("AVIF", lossless=False, bits=bits)
+    cicp = colours_in(data)
+    metadata = Metadata(image.info.get("icc_profile"), exif, image.info.get("xmp"), cicp=cicp)
+    encoding = Encoding("AVIF", lossless=cicp is not None and cicp.matrix == RGB, bits=bits)
     return Opened(image.height, image.width, mode, bits, encoding, metadata, decode, notes=tuple(notes))
 
 
@@ -62,7 +63,7 @@ def _as_still(data: bytes) -> bytes:
 
 
 def encode_avif(samples: Samples, encoding: Encoding, metadata: Metadata, quality: int | None) -> bytes:
-    """An AVIF file of uint8 or uint16 samples, the latter of 12 bits, or 10 if the input had them; alpha is lossless."""
+    """An AVIF file of uint8 or uint16 samples, the latter of 12 bits, or 10 if the input had them; alpha is lossless, and so are colours if they were kept as RGB."""
     import imagecodecs
 
     bits = 8
@@ -71,15 +72,17 @@ def encode_avif(samples: Samples, encoding: Encoding, metadata: Metadata, qualit
         top = (1 << bits) - 1
         samples = ((samples.astype(np.uint32) * top + 32767) // 65535).astype(np.uint16)
     colours = metadata.cicp or (Cicp(2, 2, 6) if metadata.icc else SRGB)
+    gray = samples.shape[2] < 3
+    exact = encoding.format == "AVIF" and encoding.lossless and not quality and not gray
     data = imagecodecs.avif_encode(
         samples,
-        level=quality or DEFAULT_QUALITY,
+        level=100 if exact else quality or DEFAULT_QUALITY,
         speed=SPEED,
         bitspersample=bits,
-        pixelformat="400" if samples.shape[2] < 3 else "444",
+        pixelformat="400" if gray else "444",
         primaries=colours.primaries,
         transfer=colours.transfer,
-        matrix=colours.ycbcr,
+        matrix=RGB if exact else colours.ycbcr,
     )
     exif = metadata.exif and without_orientation(metadata.exif)
     profile = [box(b"colr", b"prof" + metadata.icc)] if metadata.icc else []

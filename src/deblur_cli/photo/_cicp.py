@@ -47,6 +47,8 @@ class Cicp(NamedTuple):
 
 
 SRGB = Cicp(1, 13, 6)
+RGB = 0
+"""The matrix of colours that are kept as they are, which in AVIF is what lossless files have."""
 
 
 @cache
