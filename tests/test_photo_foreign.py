@@ -427,6 +427,21 @@ def test_tiff_of_ycbcr_and_of_old_jpeg(old_jpeg: bool, orientation: int) -> None
     assert np.abs(photo.pixels.astype(int) - np.asarray(turned)).mean() < 5
 
 
+@pytest.mark.parametrize("kind", [8, 9])
+def test_cielab_in_jpeg(kind: int) -> None:
+    """As libtiff writes it: three parts of which JPEG does not know that they are L, a and b."""
+    y, x = np.mgrid[:16, :24]
+    lab = np.stack([60 + x * 4, 128 + (y - 8) * 3, 128 + (x - 12) * 3], -1).astype(np.uint8)
+    stored = lab ^ np.array([0, 128, 128], np.uint8) if kind == 8 else lab
+    jpeg = imagecodecs.jpeg_encode(
+        stored, 100, colorspace="unspecified", outcolorspace="unspecified", subsampling="444"
+    )
+    photo = read_photo(io.BytesIO(tiff_by_hand(bytes(jpeg), **{"259": 7, "262": kind})))
+    plain = read_photo(io.BytesIO(tiff(stored, photometric="cielab" if kind == 8 else "icclab")))
+    assert np.abs(photo.pixels.astype(int) - plain.pixels).mean() < 4
+    assert plain.notes == photo.notes == ("CIELAB is converted to sRGB",)
+
+
 def test_tiff_palette_of_two_colours() -> None:
     bits = np.asarray(BILEVEL)
     colormap = np.array([[65535, 0], [1000, 20000], [0, 65535]], np.uint16)
