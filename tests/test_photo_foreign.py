@@ -26,6 +26,8 @@ RGB = RNG.integers(0, 256, (16, 24, 3), dtype=np.uint8)
 DEEP = RNG.integers(0, 65536, (16, 24, 3), dtype=np.uint16)
 FLOAT = (RNG.random((16, 24, 3)) * 5 - 1).astype(np.float32)
 IMAGE = Image.fromarray(RGB)
+BITFIELDS = struct.pack("<IiiHHIIiiII3I", 40, 24, 16, 1, 16, 3, 0, 0, 0, 0, 0, 0x7C00, 0x3E0, 0x1F)
+BITFIELDS += (RGB[::-1].astype("<u2") // 8 @ np.array([1024, 32, 1], "<u2")).tobytes()
 PALETTE = IMAGE.quantize(16)
 PALETTE_RGB = np.asarray(PALETTE.convert("RGB"))
 BILEVEL = Image.fromarray(GRAY).convert("1")
@@ -105,6 +107,10 @@ EXACT: dict[str, tuple[Callable[[], bytes], np.ndarray, str, int]] = {
     "BMP": (lambda: pillow(IMAGE, "BMP"), RGB, "RGB", 8),
     "BMP palette": (lambda: pillow(PALETTE, "BMP"), PALETTE_RGB, "palette", 8),
     "BMP 1 bit": (lambda: pillow(BILEVEL, "BMP"), BILEVEL_GRAY, "gray", 8),
+    "DIB": (lambda: pillow(IMAGE, "BMP")[14:], RGB, "RGB", 8),
+    "DIB palette": (lambda: pillow(PALETTE, "BMP")[14:], PALETTE_RGB, "palette", 8),
+    "DIB 1 bit": (lambda: pillow(BILEVEL, "BMP")[14:], BILEVEL_GRAY, "gray", 8),
+    "DIB masks": (lambda: BITFIELDS, (RGB // 8 * (255 / 31)).astype(np.uint8), "RGB", 8),
     "GIF": (lambda: pillow(PALETTE, "GIF"), PALETTE_RGB, "palette", 8),
     "PBM": (lambda: pillow(BILEVEL, "PPM"), BILEVEL_GRAY, "gray", 1),
     "PGM": (lambda: pillow(Image.fromarray(GRAY), "PPM"), GRAY, "gray", 8),
