@@ -303,7 +303,7 @@ def test_further_channels_of_a_jxl_do_not_hide_its_colours(kind: int) -> None:
         value |= number_ << at
         at += count
     found = head_of(value.to_bytes(99, "little"))
-    assert (found.cicp, found.xyb) == (P3, True)
+    assert (found.cicp, found.xyb, found.premultiplied) == (P3, True, kind == 0)
 
 
 @pytest.mark.parametrize(("cicp", "by_numbers"), [(PQ, True), (P3, False)])
@@ -315,6 +315,22 @@ def test_of_numbers_and_a_profile_jxl_holds_what_says_more(cicp: Cicp, by_number
     file.seek(0)
     back = read_photo(file).metadata
     assert (back.cicp, back.icc) == ((cicp, None) if by_numbers else (None, PROFILES[3]))
+
+
+def test_premultiplied_colours_of_a_jxl_are_divided_by_its_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pylibjxl")
+    pixels, alpha = pixels_of(Kind("uint8", 3, True))
+    assert alpha is not None
+    file = io.BytesIO()
+    multiplied = (pixels * (alpha[..., None] / 255)).round().astype(np.uint8)
+    write_photo(Photo(multiplied, alpha, Encoding("JXL")), file)
+    monkeypatch.setattr(_jxl, "head_of", lambda codestream: head_of(codestream)._replace(premultiplied=True))
+    photo = read_photo(io.BytesIO(file.getvalue()))
+    monkeypatch.undo()
+    file = io.BytesIO()
+    write_photo(photo, file)
+    seen = alpha > 127
+    np.testing.assert_allclose(read_photo(io.BytesIO(file.getvalue())).pixels[seen], pixels[seen], atol=1)
 
 
 def test_jxl_of_colours_that_it_cannot_tell() -> None:

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import PhotoInfo, inspect_photo, read_photo, write_photo
-from deblur_cli.photo._boxes import colours_in
+from deblur_cli.photo._boxes import box, colours_in
 from deblur_cli.photo._formats import format_of_bytes
 from photo_files import again
 
@@ -265,6 +265,22 @@ def test_avif_that_is_rgb_comes_back_by_the_bit(bits: int) -> None:
     smaller = again(data, quality=92)
     assert len(smaller) < len(result)
     assert colours_in(smaller) == colours_in(data)._replace(matrix=6)
+
+
+def test_of_a_deep_avif_film_without_a_still_8_bits_are_read() -> None:
+    frames = np.stack([np.full((24, 32, 3), level, np.uint16) for level in (300, 500, 700)])
+    data = bytes(imagecodecs.avif_encode(frames, bitspersample=10, level=95)).replace(b"pitm", b"free")
+    photo = read_photo(io.BytesIO(data))
+    np.testing.assert_allclose(photo.pixels, 300 / 1023 * 255, atol=2)
+    assert photo.pixels.dtype == np.uint8
+    frames_left = "only the first of 3 frames is restored: the others are left out"
+    assert photo.notes == (frames_left, "10 bits are reduced to 8")
+
+
+def test_the_gain_map_of_an_avif_is_left_out_and_said() -> None:
+    told = b"infe" + struct.pack(">IHH", 2 << 24, 3, 0) + b"tmap\0"
+    data = bytes(imagecodecs.avif_encode(RGB)) + box(b"free", told)
+    assert read_photo(io.BytesIO(data)).notes == ("the gain map is left out",)
 
 
 @pytest.mark.parametrize("matrix", [1, 4, 5, 6, 7, 8, 9, 12])

@@ -53,7 +53,7 @@ def open_jxl(data: bytes) -> Opened:
         facts["width"],
         ("gray" if facts["color_channels"] == 1 else "RGB") + " and alpha" * facts["has_alpha"],
         bits,
-        Encoding("JXL", bits=bits),
+        Encoding("JXL", premultiplied=head.premultiplied, bits=bits),
         Metadata(icc or head.icc, exif or None, found.get("xmp"), cicp=head.cicp),
         decode,
         notes=tuple(notes),

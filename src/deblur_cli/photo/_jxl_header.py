@@ -39,12 +39,13 @@ _BYTES_AS_THEY_ARE: Bits = [
 class Head(NamedTuple):
     """What a codestream says before its pixels; places in bits.
 
-    xyb: the pixels are in JPEG XL's own colours, as those of lossy files mostly are.
+    premultiplied: the colours are multiplied by alpha. xyb: the pixels are in JPEG XL's own colours, as those of lossy files mostly are.
     cicp: its colours if they have numbers. icc: a profile that says them if they have none. Neither if the file has a profile.
     """
 
     size_end: int
     depth_start: int
+    premultiplied: bool
     xyb: bool
     colours_start: int
     colours_end: int
@@ -93,18 +94,20 @@ class _Reader:
         self.number((0, 0), (3, 0), (16, 0), (32, 0))
         self.bits(1)
 
-    def channel(self) -> None:
+    def channel(self) -> bool:
+        """Whether it is an alpha that colours are multiplied by."""
         if self.bits(1):  # alpha as usual
-            return
+            return False
         kind = self.enum()
         if kind == _BLACK:
             raise UnsupportedError("a JPEG XL file in CMYK")
         self.depth()
         self.number((0, 0), (0, 3), (0, 4), (3, 1))
         self.bits(8 * self.number((0, 0), (4, 0), (5, 16), (10, 48)))
-        self.bits({_ALPHA: 1, _SPOT: 64}.get(kind, 0))
+        more = self.bits({_ALPHA: 1, _SPOT: 64}.get(kind, 0))
         if kind == _COLOUR_FILTER:
             self.number((0, 1), (2, 0), (4, 3), (8, 19))
+        return kind == _ALPHA and bool(more)
 
     def chromaticity(self) -> tuple[float, float]:
         ways = (19, 0), (19, 1 << 19), (20, 1 << 20), (21, 1 << 21)
@@ -118,7 +121,7 @@ def head_of(codestream: bytes) -> Head:
     read.size()
     size_end = read.at
     if read.bits(1):  # all as usual
-        return Head(size_end, read.at, True, read.at, read.at, False, Cicp(1, 13), None)
+        return Head(size_end, read.at, False, True, read.at, read.at, False, Cicp(1, 13), None)
     if read.bits(1):
         read.bits(3)
         if read.bits(1):
@@ -130,10 +133,9 @@ def head_of(codestream: bytes) -> Head:
     depth_start = read.at
     read.depth()
     read.bits(1)
-    for _ in range(read.number((0, 0), (0, 1), (4, 2), (12, 1))):
-        read.channel()
+    channels = [read.channel() for _ in range(read.number((0, 0), (0, 1), (4, 2), (12, 1)))]
     xyb = bool(read.bits(1))
-    return Head(size_end, depth_start, xyb, read.at, *_colours(read))
+    return Head(size_end, depth_start, any(channels), xyb, read.at, *_colours(read))
 
 
 def _colours(read: _Reader) -> tuple[int, bool, Cicp | None, bytes | None]:
