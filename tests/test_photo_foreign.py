@@ -15,7 +15,9 @@ from PIL import Image, ImageCms
 
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import PhotoInfo, inspect_photo, read_photo, write_photo
+from deblur_cli.photo._boxes import box, colours_in
 from deblur_cli.photo._formats import format_of_bytes
+from photo_files import again
 
 FIXTURES = Path(__file__).parent / "data/photos"
 RNG = np.random.default_rng(0)
@@ -24,6 +26,8 @@ RGB = RNG.integers(0, 256, (16, 24, 3), dtype=np.uint8)
 DEEP = RNG.integers(0, 65536, (16, 24, 3), dtype=np.uint16)
 FLOAT = (RNG.random((16, 24, 3)) * 5 - 1).astype(np.float32)
 IMAGE = Image.fromarray(RGB)
+BITFIELDS = struct.pack("<IiiHHIIiiII3I", 40, 24, 16, 1, 16, 3, 0, 0, 0, 0, 0, 0x7C00, 0x3E0, 0x1F)
+BITFIELDS += (RGB[::-1].astype("<u2") // 8 @ np.array([1024, 32, 1], "<u2")).tobytes()
 PALETTE = IMAGE.quantize(16)
 PALETTE_RGB = np.asarray(PALETTE.convert("RGB"))
 BILEVEL = Image.fromarray(GRAY).convert("1")
@@ -103,6 +107,10 @@ EXACT: dict[str, tuple[Callable[[], bytes], np.ndarray, str, int]] = {
     "BMP": (lambda: pillow(IMAGE, "BMP"), RGB, "RGB", 8),
     "BMP palette": (lambda: pillow(PALETTE, "BMP"), PALETTE_RGB, "palette", 8),
     "BMP 1 bit": (lambda: pillow(BILEVEL, "BMP"), BILEVEL_GRAY, "gray", 8),
+    "DIB": (lambda: pillow(IMAGE, "BMP")[14:], RGB, "RGB", 8),
+    "DIB palette": (lambda: pillow(PALETTE, "BMP")[14:], PALETTE_RGB, "palette", 8),
+    "DIB 1 bit": (lambda: pillow(BILEVEL, "BMP")[14:], BILEVEL_GRAY, "gray", 8),
+    "DIB masks": (lambda: BITFIELDS, (RGB // 8 * (255 / 31)).astype(np.uint8), "RGB", 8),
     "GIF": (lambda: pillow(PALETTE, "GIF"), PALETTE_RGB, "palette", 8),
     "PBM": (lambda: pillow(BILEVEL, "PPM"), BILEVEL_GRAY, "gray", 1),
     "PGM": (lambda: pillow(Image.fromarray(GRAY), "PPM"), GRAY, "gray", 8),
@@ -226,7 +234,7 @@ def test_colours_told_by_numbers_come_back(primaries: int, transfer: int, matrix
     photo = read_photo(io.BytesIO(data))
     assert photo.metadata.cicp == (primaries, transfer, matrix)
     assert photo.notes == ()
-    for name in ("AVIF", "PNG"):
+    for name in ("AVIF", "PNG", "JXL"):
         file = io.BytesIO()
         assert write_photo(photo, file, format=name) == ()
         file.seek(0)
@@ -241,6 +249,49 @@ def test_colours_told_by_numbers_come_back(primaries: int, transfer: int, matrix
     assert (icc is None) == ((primaries, transfer) == (1, 13))
     hdr = "its PQ colours are told by a profile, which not every program shows as HDR"
     assert notes == ((hdr,) if transfer == 16 else ())
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_avif_that_is_rgb_comes_back_by_the_bit(bits: int) -> None:
+    samples = RGB if bits == 8 else (DEEP >> 16 - bits)
+    with_alpha = np.dstack([samples, samples[..., 0]])
+    for picture in (samples, with_alpha):
+        data = bytes(
+            imagecodecs.avif_encode(picture, level=100, bitspersample=bits, pixelformat="444", matrix=0)
+        )
+        result = again(data)
+        np.testing.assert_array_equal(imagecodecs.avif_decode(result, index=0), picture)
+        assert colours_in(result) == colours_in(data)
+    smaller = again(data, quality=92)
+    assert len(smaller) < len(result)
+    assert colours_in(smaller) == colours_in(data)._replace(matrix=6)
+
+
+def test_of_a_deep_avif_film_without_a_still_8_bits_are_read() -> None:
+    frames = np.stack([np.full((24, 32, 3), level, np.uint16) for level in (300, 500, 700)])
+    data = bytes(imagecodecs.avif_encode(frames, bitspersample=10, level=95)).replace(b"pitm", b"free")
+    photo = read_photo(io.BytesIO(data))
+    np.testing.assert_allclose(photo.pixels, 300 / 1023 * 255, atol=2)
+    assert photo.pixels.dtype == np.uint8
+    frames_left = "only the first of 3 frames is restored: the others are left out"
+    assert photo.notes == (frames_left, "10 bits are reduced to 8")
+
+
+def test_the_gain_map_of_an_avif_is_left_out_and_said() -> None:
+    told = b"infe" + struct.pack(">IHH", 2 << 24, 3, 0) + b"tmap\0"
+    data = bytes(imagecodecs.avif_encode(RGB)) + box(b"free", told)
+    assert read_photo(io.BytesIO(data)).notes == ("the gain map is left out",)
+
+
+@pytest.mark.parametrize("matrix", [1, 4, 5, 6, 7, 8, 9, 12])
+def test_an_avif_looks_the_same_whatever_its_matrix_was(matrix: int) -> None:
+    """As Pillow's libavif shows it, which is not the one that wrote it."""
+    data = imagecodecs.avif_encode(
+        np.asarray(SMOOTH), level=100, pixelformat="444", primaries=9, transfer=16, matrix=matrix
+    )
+    result = again(bytes(data))
+    np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(result))), np.asarray(SMOOTH), atol=8)
+    assert colours_in(result) == (9, 16, matrix if matrix in (1, 5, 6, 9) else 6)
 
 
 def test_deep_avif_is_read_whole() -> None:
@@ -396,6 +447,21 @@ def test_tiff_of_ycbcr_and_of_old_jpeg(old_jpeg: bool, orientation: int) -> None
     photo = read_photo(io.BytesIO(data))
     np.testing.assert_allclose(photo.pixels, np.asarray(turned), atol=30)
     assert np.abs(photo.pixels.astype(int) - np.asarray(turned)).mean() < 5
+
+
+@pytest.mark.parametrize("kind", [8, 9])
+def test_cielab_in_jpeg(kind: int) -> None:
+    """As libtiff writes it: three parts of which JPEG does not know that they are L, a and b."""
+    y, x = np.mgrid[:16, :24]
+    lab = np.stack([60 + x * 4, 128 + (y - 8) * 3, 128 + (x - 12) * 3], -1).astype(np.uint8)
+    stored = lab ^ np.array([0, 128, 128], np.uint8) if kind == 8 else lab
+    jpeg = imagecodecs.jpeg_encode(
+        stored, 100, colorspace="unspecified", outcolorspace="unspecified", subsampling="444"
+    )
+    photo = read_photo(io.BytesIO(tiff_by_hand(bytes(jpeg), **{"259": 7, "262": kind})))
+    plain = read_photo(io.BytesIO(tiff(stored, photometric="cielab" if kind == 8 else "icclab")))
+    assert np.abs(photo.pixels.astype(int) - plain.pixels).mean() < 4
+    assert plain.notes == photo.notes == ("CIELAB is converted to sRGB",)
 
 
 def test_tiff_palette_of_two_colours() -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from deblur_cli.photo import Encoding, Metadata, Photo, fill_transparent, read_photo, write_photo
+from deblur_cli.photo._cicp import Cicp
 from deblur_cli.photo._exif import restored_exif, upright_exif, upright_xmp
 from deblur_cli.photo._formats import FORMATS
 from deblur_cli.photo._tiff_tags import ASCII, MAKER_NOTE, UNDEFINED, Tag, Tags, empty_exif
@@ -304,8 +305,9 @@ def test_exiftool_finds_nothing_wrong(outputs: dict[tuple[str, Kind], Path]) -> 
 
 
 def test_libvips_sees_the_same_pixels(outputs: dict[tuple[str, Kind], Path], tmp_path: Path) -> None:
+    able = ("PNG", "TIFF", "WebP", "PPM", "GIF") + ("JXL",) * ("jxlload" in run(tool("vips"), "-l"))
     for (name, kind), path in outputs.items():
-        if name in ("PNG", "TIFF", "WebP", "PPM", "GIF") and kind.dtype != "float32":
+        if name in able and kind.dtype != "float32":
             bands = ("0", "--n", str(kind.channels))
             run(tool("vips"), "extract_band", path, tmp_path / "a.ppm", *bands)
             check_same(path, tmp_path / "a.ppm", f"{name} {kind}")
@@ -321,6 +323,26 @@ def test_imagemagick_sees_the_same_pixels(outputs: dict[tuple[str, Kind], Path],
             depth = "8" if kind.dtype == "uint8" else "16"
             run(tool("magick", "convert-im6.q16"), path, "-depth", depth, "-strip", tmp_path / "a.ppm")
             check_same(path, tmp_path / "a.ppm", f"{name} {kind}")
+
+
+@pytest.mark.parametrize(("name", "bits"), [("AVIF", 8), ("AVIF", 10), ("AVIF", 12), ("PNG", 8), ("PNG", 16)])
+@pytest.mark.parametrize("cicp", [Cicp(12, 13), Cicp(9, 16)])
+def test_exiftool_and_imagemagick_see_depth_and_cicp(
+    name: str, bits: int, cicp: Cicp, tmp_path: Path
+) -> None:
+    pixels, _ = pixels_of(Kind("uint8" if bits == 8 else "uint16", 3, False))
+    path = tmp_path / f"a{FORMATS[name].extensions[0]}"
+    write_photo(Photo(pixels, None, Encoding(name, bits=bits, lossless=False), Metadata(cicp=cicp)), path)
+    report = json.loads(run(tool("exiftool"), "-json", "-n", path))[0]
+    assert report["ImagePixelDepth" if name == "AVIF" else "BitDepth"] in (bits, f"{bits} {bits} {bits}")
+    told = [report.get(tag) for tag in ("ColorPrimaries", "TransferCharacteristics")]
+    if name == "AVIF" or None not in told:  # ExifTool knows PNG's since 12.50 or so
+        assert told == [cicp.primaries, cicp.transfer]
+    seen = tmp_path / "a.ppm"
+    run(tool("magick", "convert-im6.q16"), path, "-depth", "16", "-strip", seen)
+    assert run(tool("identify", "identify-im6.q16"), "-format", "%z", path) == str(bits)
+    shares = read_photo(seen).pixels / 65535 - pixels / (255 if bits == 8 else 65535)
+    assert np.abs(shares).mean() < (0.02 if name == "AVIF" else 1e-4)
 
 
 def check_same(path: Path, seen_by_another: Path, where: str) -> None:

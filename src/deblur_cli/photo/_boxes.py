@@ -33,8 +33,12 @@ def boxes(data: bytes, start: int = 0) -> list[tuple[bytes, bytes]]:
     found = []
     while start < len(data):
         size, name = struct.unpack_from(">I4s", data, start)
-        found.append((name, data[start + 8 : start + size]))
-        start += size
+        head = 8
+        if size == 1:
+            (size,), head = struct.unpack_from(">Q", data, start + 8), 16
+        end = start + size if size else len(data)
+        found.append((name, data[start + head : end]))
+        start = end
     return found
 
 

@@ -54,10 +54,16 @@ def rgb_of_lab(lab: Samples, *, signed: bool, white: tuple[float, float] = D50) 
     f_y = (lab[..., 0] * np.float32(100 / top) + 16) / 116
     f = np.stack([f_y + colour[..., 0] / scale / 500, f_y, f_y - colour[..., 1] / scale / 200], -1)
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * xyz_of(*white).astype(np.float32)
-    light = (xyz @ (_TO_SRGB @ adaptation(xyz_of(*white), xyz_of(*D50))).T.astype(np.float32)).clip(0, 1)
-    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    rounded: Samples = np.rint(srgb * top).astype(lab.dtype)
+    light = (xyz @ (_TO_SRGB @ adaptation(xyz_of(*white), xyz_of(*D50))).T.astype(np.float32)).clip(None, 1)
+    rounded: Samples = np.rint(srgb_of(light) * top).astype(lab.dtype)
     return rounded
+
+
+def srgb_of(light: Samples) -> Samples:
+    """Linear light from 0 to 1, and of brighter highlights, by sRGB's curve (IEC 61966-2-1)."""
+    light = light.clip(0)
+    curved: Samples = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return curved
 
 
 def rgb_of_ycbcr(samples: Samples) -> Samples:

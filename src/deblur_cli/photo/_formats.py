@@ -70,10 +70,10 @@ FORMATS = {
             max_side=65535,
         ),
         _format("TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", _USUAL, depths=_ALL),
-        _format("BMP", ".bmp .dib", rb"BM", "ICC,DPI"),
+        _format("BMP", ".bmp .dib", rb"BM|[(l|]\0{3}.{8}\x01\0[\x01\x04\x08\x10\x18\x20]\0", "ICC,DPI"),
         _format("PPM", ".ppm .pgm .pbm .pnm", rb"P[1-6][\s#]", "comment", depths=_DEEP, alpha=False),
         _format("GIF", ".gif", rb"GIF8[79]a", "comment", max_side=65535),
-        _format("JXL", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL ", "ICC,EXIF,XMP,DPI", gray=False),
+        _format("JXL", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL ", "ICC,CICP,EXIF,XMP,DPI", depths=_ALL),
         _format("HEIC", ".heic .heif .hif", rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", becomes="JPEG"),
         _format("RAW", _RAW, rb"....ftypcrx|FUJIFILMCCD-RAW|II(RO|RS|U\0)", becomes="TIFF"),
     )

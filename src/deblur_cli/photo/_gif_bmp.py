@@ -9,7 +9,7 @@ from deblur_cli.photo._errors import CutShortError
 from deblur_cli.photo._photo import Encoding, Metadata, Opened, Samples
 
 _INCHES_PER_METRE = 1 / 0.0254
-_V5_HEADER_BYTES = 124
+_V3_HEADER_BYTES, _V5_HEADER_BYTES = 40, 124
 _BITFIELDS, _EMBEDDED_PROFILE, _CALIBRATED_SRGB = 3, 0x4D424544, 0x73524742
 _GIF_COLOURS = 256
 _GIF_PIXELS_PER_BYTE = 4096
@@ -82,9 +82,11 @@ def encode_gif(samples: Samples, metadata: Metadata) -> tuple[bytes, list[str]]:
 
 
 def open_bmp(data: bytes) -> Opened:
-    """The header of a BMP file."""
+    """The header of a BMP file, or of one that begins where a BMP in memory does, as .dib may."""
     from PIL import BmpImagePlugin
 
+    if not data.startswith(b"BM"):
+        data = _file_header(data) + data
     image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
     modes = {"1": "gray", "L": "gray", "P": "palette", "RGB": "RGB", "RGBA": "RGB and alpha"}
     bits_per_pixel = struct.unpack_from("<H", data, 28)[0]
@@ -98,6 +100,14 @@ def open_bmp(data: bytes) -> Opened:
 
     metadata = Metadata(icc=_bmp_profile(data), dpi=image.info.get("dpi"))
     return Opened(image.height, image.width, modes[image.mode], 8, Encoding("BMP"), metadata, decode)
+
+
+def _file_header(dib: bytes) -> bytes:
+    """What comes before a header of 40 bytes or more, its palette and its pixels."""
+    header, _, _, _, bits, compression, _, _, _, colours = struct.unpack_from("<IiiHHIIiiI", dib)
+    masks = 12 if header == _V3_HEADER_BYTES and compression == _BITFIELDS else 0
+    palette = 4 * (colours or (1 << bits if bits <= 8 else 0))
+    return struct.pack("<2sIHHI", b"BM", 14 + len(dib), 0, 0, 14 + header + masks + palette)
 
 
 def _bmp_profile(data: bytes) -> bytes | None:

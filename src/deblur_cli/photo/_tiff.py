@@ -4,6 +4,7 @@ Pillow would cut 16-bit colour to 8 bits, and turn the picture or not depending 
 """
 
 import io
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -171,7 +172,11 @@ def _decode_by_libtiff(data: bytes) -> Samples:
 
 
 def _decode(page: "TiffPage", channels: int) -> Samples:
-    samples: Samples = page.asarray()
+    stored = page
+    if page.photometric in (_CIELAB, _ICCLAB) and page.compression == _JPEG:
+        stored = copy(page)  # as RGB, which stays what it is: libjpeg would take L, a and b for YCbCr
+        stored.photometric = _RGB
+    samples: Samples = stored.asarray()
     if page.planarconfig == 2 and page.samplesperpixel > 1:
         samples = np.moveaxis(samples, 0, -1)
     samples = samples.reshape(page.imagelength, page.imagewidth, -1)

@@ -49,7 +49,12 @@ def write_photo(
         raise PhotoError(
             f"{name}: {entry.name} holds at most {entry.max_side} pixels a side, not {width}x{height}"
         )
-    samples, notes = _samples(photo, entry)
+    if entry.name == "JXL" and quality is not None:
+        samples, notes = _samples(
+            photo, replace(entry, name=f"JXL of quality {quality}", depths=("uint8",), gray=False)
+        )
+    else:
+        samples, notes = _samples(photo, entry)
     metadata, left_out = _metadata(photo, entry, samples, strip_metadata)
     try:
         with quiet():
@@ -88,7 +93,7 @@ def _encode(
         case "PPM":
             return encode_netpbm(samples, metadata), []
         case "JXL":
-            return encode_jxl(samples, metadata, quality), []
+            return encode_jxl(samples, encoding, metadata, quality)
     raise ValueError(f"no encoder for {file_format}")
 
 
