@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from identity_batch import KILLER
 from nodes import Nodes, running_nodes
 from stores import (
     Result,
+    Run,
     Store,
     assert_clean,
     batch,
@@ -61,7 +61,7 @@ class Buckets:
             f"s3://{photos}/in", "-o", f"s3://{self.sharp}/x", "--engine", "ray", "--address", nodes.address, "--threads", "2",
         ]  # fmt: skip
 
-    def start(self, **environment: str) -> "subprocess.Popen[str]":
+    def start(self, **environment: str) -> Run:
         return start(*self.arguments, store=self.store, **environment)
 
     def run(self, **environment: str) -> Result:
@@ -74,8 +74,9 @@ class Buckets:
         """As the journal tells it."""
         return [line["target"] for line in self.store.journal(self.sharp) if "target" in line]
 
-    def until_some_are_done(self, share: float) -> None:
-        until(lambda: len(self.finished()) > share * PHOTOS, "some results")
+
+def until_done(run: Run, share: float) -> None:
+    until(lambda: run.told() > share * PHOTOS or run.poll() is not None, f"{share:.0%} of the results")
 
 
 def test_a_photo_that_kills_three_workers_is_named_and_left(store: Store, nodes: Nodes) -> None:
@@ -96,7 +97,7 @@ def test_ctrl_c_stops_cleanly_and_a_second_run_goes_on(
 ) -> None:
     buckets = Buckets(store, nodes, "stopped", originals)
     process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
-    buckets.until_some_are_done(0.1)
+    until_done(process, 0.1)
     process.send_signal(signal.SIGINT)
     stopped = Result(process)
     done, _, failed, not_done = stopped.counts()
@@ -117,7 +118,7 @@ def test_a_node_dies_and_its_photos_are_done_by_others(
 ) -> None:
     buckets = Buckets(store, nodes, "node", originals)
     process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
-    buckets.until_some_are_done(0.2)
+    until_done(process, 0.2)
     nodes.ask("kill 2")
     result = Result(process)
     nodes.ask("add 2")
@@ -134,7 +135,7 @@ def test_the_first_process_is_killed_and_a_second_run_goes_on(
 ) -> None:
     buckets = Buckets(store, nodes, "driver", originals)
     process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
-    buckets.until_some_are_done(0.3)
+    until(lambda: len(buckets.finished()) > 0.3 * PHOTOS, "some results in the journal")
     kill(process)
     again = buckets.run()
     done, skipped, failed, not_done = again.counts()
@@ -162,7 +163,7 @@ def test_a_store_that_is_busy_and_cuts_connections(
 def test_an_object_that_vanishes_fails_alone(store: Store, nodes: Nodes, originals: dict[str, bytes]) -> None:
     buckets = Buckets(store, nodes, "vanishing", originals)
     process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
-    buckets.until_some_are_done(0.1)
+    until_done(process, 0.1)
     last = max(key for key in originals if key.startswith("in/day 2/"))
     store.ask("DELETE", f"photos-vanishing/{last.replace(' ', '%20')}")
     result = Result(process)
@@ -209,12 +210,12 @@ def test_nodes_come_and_go_and_every_photo_is_done_once(
     with running_nodes(store.environment, 0, 2) as nodes:
         buckets = Buckets(store, nodes, "changing-nodes", originals)
         process = buckets.start(DEBLUR_TEST_PAUSE_S="0.1")
-        buckets.until_some_are_done(0.1)
+        until_done(process, 0.1)
         nodes.ask("add 2")
         nodes.ask("add 2")
-        buckets.until_some_are_done(0.3)
+        until_done(process, 0.3)
         nodes.ask("drain 1")
-        buckets.until_some_are_done(0.6)
+        until_done(process, 0.6)
         nodes.ask("kill 2")
         result = Result(process)
     assert (result.code, result.counts()) == (0, (PHOTOS, 0, 0, 0))
