@@ -58,7 +58,7 @@ class Needs:
 
 
 def connect(address: str) -> None:
-    """Join a cluster: "auto", the one that this machine belongs to, or ray://HOST:10001. UsageError if there is none."""
+    """Join a cluster: "auto", the one that this machine belongs to, its HOST:6379, or from elsewhere ray://HOST:10001. UsageError if that fails."""
     try:
         ray = _ray()
     except ImportError as error:
@@ -69,11 +69,13 @@ def connect(address: str) -> None:
             socket.create_connection((host, int(port)), CONNECT_S).close()
         with uninterrupted():  # by none of the threads that it starts, either
             ray.init(address, log_to_driver=False, logging_level="ERROR", namespace="deblur")
-    except Exception as error:
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"--address {address}: no Ray cluster answers there",
-            hint="On its first machine: ray start --head; on the others: ray start --address=HOST:6379",
+            hint="On its first machine: ray start --head; on the others: ray start --address=HOST:6379; from elsewhere: --address ray://HOST:10001",
         ) from error
+    except Exception as error:  # of another version, mostly
+        raise UsageError(f"--address {address}: {' '.join(str(error).split())}") from error
     # Ray prints the deaths of workers to standard output, where our results go, and has no option against it.
     sys.modules["ray._private.worker"].print_to_stdstream = lambda *message, **about: None  # type: ignore[attr-defined]
 
