@@ -1,7 +1,8 @@
-"""What Ray costs a photo, and what the first process and Ray's head need: python benchmarks/cluster.py [PHOTOS [only]] prints rows of Markdown.
+"""What Ray costs a photo, and what the first process and Ray's head need: python benchmarks/cluster.py [PHOTOS [copied]] prints rows of Markdown.
 
 Photos of 8x8 pixels on disk that take 10 ms each (and in a second round no time), by an engine that changes nothing; one worker
-here, one in a cluster, then all that the cluster has room for. With `only`, the last of these in the first round, for many photos.
+here, one in a cluster, then all that the cluster has room for. With `copied`, one round by workers of
+`copying_batch.py`: for many photos, which are read and written by nobody.
 """
 
 import os
@@ -39,12 +40,12 @@ def make(folder: Path, count: int) -> None:
 
 
 def run(
-    nodes: Nodes, folder: Path, out: Path, count: int, pause_s: float, *options: str
+    nodes: Nodes, script: Path, folder: Path, out: Path, count: int, pause_s: float, *options: str
 ) -> tuple[float, float, float, float, float]:
     """Seconds from the first photo to the last, processor seconds of the first process, its MiB after a tenth and at the end, and the head's then."""
     command = [
         sys.executable,
-        str(TESTS / "identity_batch.py"),
+        str(script),
         "batch",
         str(folder),
         "-o",
@@ -82,7 +83,7 @@ def head_mib(nodes: Nodes) -> float:
     return next(resident_mib(each.pid) for each in started if each.name() == "gcs_server")
 
 
-def main(count: int, *, only: bool) -> None:
+def main(count: int, *, copied: bool) -> None:
     """Measure, and print."""
     print(
         "| photos | each takes | by | s | ms a photo | processor ms a photo, first process"
@@ -94,25 +95,30 @@ def main(count: int, *, only: bool) -> None:
         make(folder, count)
         with running_nodes({}, 1, 1, 1) as nodes:
             ray = ["--engine", "ray", "--address", nodes.address, "--threads", "1"]
+            identity = TESTS / "identity_batch.py"
             ways = [
-                ("this process", []),
-                ("Ray, 1 worker", [*ray, "--workers", "1"]),
-                ("Ray, 3 workers", ray),
+                (0.01, "this process", identity, []),
+                (0.01, "Ray, 1 worker", identity, [*ray, "--workers", "1"]),
+                (0.01, "Ray, 3 workers", identity, ray),
             ]
-            for pause_s in (0.01,) if only else (0.01, 0.0):
-                for by, options in ways[-1:] if only else ways:
-                    out = Path(root, f"{by} {pause_s}")
-                    took_s, processor_s, early, late, head = run(nodes, folder, out, count, pause_s, *options)
-                    row = [
-                        f"{count:,}",
-                        f"{pause_s * 1000:.0f} ms",
-                        by,
-                        f"{took_s:.1f}",
-                        f"{took_s / count * 1000:.2f}",
-                    ]
-                    row += [f"{processor_s / count * 1000:.2f}", f"{early:.0f}", f"{late:.0f}", f"{head:.0f}"]
-                    print("| " + " | ".join(row) + " |", flush=True)
+            ways += [(0.0, *way) for _, *way in ways]
+            if copied:
+                ways = [(0.01, "Ray, 3 workers that copy", Path(__file__).with_name("copying_batch.py"), ray)]
+            for pause_s, by, script, options in ways:
+                out = Path(root, f"{by} {pause_s}")
+                took_s, processor_s, early, late, head = run(
+                    nodes, script, folder, out, count, pause_s, *options
+                )
+                row = [
+                    f"{count:,}",
+                    f"{pause_s * 1000:.0f} ms",
+                    by,
+                    f"{took_s:.1f}",
+                    f"{took_s / count * 1000:.2f}",
+                ]
+                row += [f"{processor_s / count * 1000:.2f}", f"{early:.0f}", f"{late:.0f}", f"{head:.0f}"]
+                print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3000, only=sys.argv[2:] == ["only"])
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3000, copied=sys.argv[2:] == ["copied"])

@@ -16,6 +16,7 @@ from typing import Any
 
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # with Ray's 15 they stand still beside anything else
     "RAY_memory_monitor_refresh_ms": "0",  # it would kill workers for what other programs of this machine take
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "3",
