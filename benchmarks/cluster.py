@@ -41,8 +41,8 @@ def make(folder: Path, count: int) -> None:
 
 def run(
     nodes: Nodes, script: Path, folder: Path, out: Path, count: int, pause_s: float, *options: str
-) -> tuple[float, float, float, float, float]:
-    """Seconds from the first photo to the last, processor seconds of the first process, its MiB after a tenth and at the end, and the head's then."""
+) -> tuple[float, float, tuple[float, float], tuple[float, float]]:
+    """Seconds from the first photo to the last, processor seconds of the first process, its MiB and the head's after a tenth, and at the end."""
     command = [
         sys.executable,
         str(script),
@@ -54,7 +54,7 @@ def run(
         *options,
     ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started, settled, early = 0.0, 0, 0.0
+    started, settled, early = 0.0, 0, (0.0, 0.0)
     environment = {**ENVIRONMENT, "DEBLUR_TEST_PAUSE_S": str(pause_s)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
@@ -63,13 +63,13 @@ def run(
             started = started or time.monotonic()
             settled += 1
             if settled == count // 10:
-                early = resident_mib(process.pid)
+                early = resident_mib(process.pid), head_mib(nodes)
             if settled == count:
-                ended, late, head = time.monotonic(), resident_mib(process.pid), head_mib(nodes)
+                ended, late = time.monotonic(), (resident_mib(process.pid), head_mib(nodes))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert process.returncode == 0
     processor_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return ended - started, processor_s, early, late, head
+    return ended - started, processor_s, early, late
 
 
 def resident_mib(pid: int) -> float:
@@ -87,9 +87,9 @@ def main(count: int, *, copied: bool) -> None:
     """Measure, and print."""
     print(
         "| photos | each takes | by | s | ms a photo | processor ms a photo, first process"
-        " | its MiB after a tenth | its MiB at the end | MiB of Ray's head at the end |"
+        " | its MiB and those of Ray's head after a tenth | at the end |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root, "in")
         make(folder, count)
@@ -106,9 +106,7 @@ def main(count: int, *, copied: bool) -> None:
                 ways = [(0.01, "Ray, 3 workers that copy", Path(__file__).with_name("copying_batch.py"), ray)]
             for pause_s, by, script, options in ways:
                 out = Path(root, f"{by} {pause_s}")
-                took_s, processor_s, early, late, head = run(
-                    nodes, script, folder, out, count, pause_s, *options
-                )
+                took_s, processor_s, early, late = run(nodes, script, folder, out, count, pause_s, *options)
                 row = [
                     f"{count:,}",
                     f"{pause_s * 1000:.0f} ms",
@@ -116,7 +114,8 @@ def main(count: int, *, copied: bool) -> None:
                     f"{took_s:.1f}",
                     f"{took_s / count * 1000:.2f}",
                 ]
-                row += [f"{processor_s / count * 1000:.2f}", f"{early:.0f}", f"{late:.0f}", f"{head:.0f}"]
+                row.append(f"{processor_s / count * 1000:.2f}")
+                row += [f"{first:.0f}, {head:.0f}" for first, head in (early, late)]
                 print("| " + " | ".join(row) + " |", flush=True)
 
 
