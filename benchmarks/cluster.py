@@ -51,14 +51,13 @@ def run(
         "-o",
         str(out),
         "--json",
+        "--quiet",
         *options,
     ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started, settled, early = 0.0, 0, (0.0, 0.0)
     environment = {**ENVIRONMENT, "DEBLUR_TEST_PAUSE_S": str(pause_s)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         for _ in process.stdout or ():
             started = started or time.monotonic()
             settled += 1

@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from identity_batch import load_identity
 
+UNCHANGED = {"rms_change": 0.0, "gradient_gain": 1.0}
+
 
 class Copier(cluster._Actor):  # noqa: SLF001  all but its work
     """Tells what a worker tells."""
@@ -27,7 +29,7 @@ class Copier(cluster._Actor):  # noqa: SLF001  all but its work
             time.sleep(0.01)
             job.target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(job.source, job.target)
-            self._tell(Finished(job, {}, (), 0.01, (8, 8), stamp_of(job.source)))
+            self._tell(Finished(job, UNCHANGED, (), 0.01, (8, 8), stamp_of(job.source)))
 
 
 if __name__ == "__main__":
