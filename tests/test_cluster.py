@@ -117,6 +117,17 @@ def test_ctrl_c_stops_cleanly_and_a_second_run_goes_on(
     assert_clean(store, buckets.sharp)
 
 
+def test_told_to_end_it_says_what_is_done_as_a_local_run_does(store: Store, nodes: Nodes) -> None:
+    process = Buckets(store, nodes.address, "ended", photos(12)).start(DEBLUR_TEST_PAUSE_S="1")
+    until(process.told, "the first result")
+    process.send_signal(signal.SIGTERM)
+    ended = Result(process)
+    done, _, failed, not_done = ended.counts()
+    assert (ended.code, failed, done + not_done) == (143, 0, 12)
+    assert not_done > 0
+    assert "SIGTERM" not in ended.err  # as Ray's own handler says
+
+
 def test_a_node_dies_and_its_photos_are_done_by_others(
     store: Store, nodes: Nodes, originals: dict[str, bytes], expected: dict[str, bytes]
 ) -> None:

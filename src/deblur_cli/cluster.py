@@ -5,6 +5,7 @@ for: a cluster that grows by itself sees that it is wanted, and where a node joi
 """
 
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import deblur_cli
 from deblur_cli.batch import (
     PATIENCE_S,
+    STOPPING,
     Died,
     FileOptions,
     MakeProcess,
@@ -67,8 +69,11 @@ def connect(address: str) -> None:
         if address != "auto":  # Ray itself goes on trying for minutes
             host, _, port = address.rpartition("/")[2].rpartition(":")
             socket.create_connection((host, int(port)), CONNECT_S).close()
+        ours = {number: signal.getsignal(number) for number in STOPPING}
         with uninterrupted():  # by none of the threads that it starts, either
             ray.init(address, log_to_driver=False, logging_level="ERROR", namespace="deblur")
+            for number, handler in ours.items():  # Ray has its own
+                signal.signal(number, handler)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"--address {address}: no Ray cluster answers there",
