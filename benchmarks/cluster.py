@@ -1,7 +1,8 @@
-"""What Ray costs a photo, and what the first process needs: python benchmarks/cluster.py [PHOTOS] prints rows of Markdown.
+"""What Ray costs a photo, and what the first process and Ray's head need: python benchmarks/cluster.py [PHOTOS [copied]] prints rows of Markdown.
 
 Photos of 8x8 pixels on disk that take 10 ms each (and in a second round no time), by an engine that changes nothing; one worker
-here, one in a cluster, then all that the cluster has room for.
+here, one in a cluster, then all that the cluster has room for. With `copied`, one round by workers of
+`copying_batch.py`: for many photos, which are read and written by nobody.
 """
 
 import os
@@ -12,12 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 from PIL import Image
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
-from nodes import running_nodes  # noqa: E402  beside the tests
+from nodes import Nodes, running_nodes  # noqa: E402  beside the tests
 
 ENVIRONMENT = {
     **os.environ,
@@ -38,47 +40,53 @@ def make(folder: Path, count: int) -> None:
 
 
 def run(
-    folder: Path, out: Path, count: int, pause_s: float, *options: str
-) -> tuple[float, float, float, float]:
-    """Seconds from the first photo to the last, processor seconds of the first process, its MiB after a tenth and at the end."""
+    nodes: Nodes, script: Path, folder: Path, out: Path, count: int, pause_s: float, *options: str
+) -> tuple[float, float, tuple[float, float], tuple[float, float]]:
+    """Seconds from the first photo to the last, processor seconds of the first process, its MiB and the head's after a tenth, and at the end."""
     command = [
         sys.executable,
-        str(TESTS / "identity_batch.py"),
+        str(script),
         "batch",
         str(folder),
         "-o",
         str(out),
         "--json",
+        "--quiet",
         *options,
     ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started, settled, early = 0.0, 0, 0.0
+    started, settled, early = 0.0, 0, (0.0, 0.0)
     environment = {**ENVIRONMENT, "DEBLUR_TEST_PAUSE_S": str(pause_s)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         for _ in process.stdout or ():
             started = started or time.monotonic()
             settled += 1
             if settled == count // 10:
-                early = resident_mib(process.pid)
+                early = resident_mib(process.pid), head_mib(nodes)
             if settled == count:
-                ended, late = time.monotonic(), resident_mib(process.pid)
+                ended, late = time.monotonic(), (resident_mib(process.pid), head_mib(nodes))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert process.returncode == 0
-    return ended - started, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, early, late
+    processor_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return ended - started, processor_s, early, late
 
 
 def resident_mib(pid: int) -> float:
     """The memory of a process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+    return float(psutil.Process(pid).memory_info().rss) / 2**20
 
 
-def main(count: int) -> None:
+def head_mib(nodes: Nodes) -> float:
+    """The memory of the process that knows all of the cluster."""
+    started = psutil.Process(nodes.pid).children(recursive=True)
+    return next(resident_mib(each.pid) for each in started if each.name() == "gcs_server")
+
+
+def main(count: int, *, copied: bool) -> None:
     """Measure, and print."""
     print(
-        "| photos | each takes | by | s | ms a photo | processor ms a photo, first process | MiB after a tenth | MiB at the end |"
+        "| photos | each takes | by | s | ms a photo | processor ms a photo, first process"
+        " | its MiB and those of Ray's head after a tenth | at the end |"
     )
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as root:
@@ -86,24 +94,29 @@ def main(count: int) -> None:
         make(folder, count)
         with running_nodes({}, 1, 1, 1) as nodes:
             ray = ["--engine", "ray", "--address", nodes.address, "--threads", "1"]
-            for pause_s in (0.01, 0.0):
-                for by, options in (
-                    ("this process", []),
-                    ("Ray, 1 worker", [*ray, "--workers", "1"]),
-                    ("Ray, 3 workers", ray),
-                ):
-                    out = Path(root, f"{by} {pause_s}")
-                    took_s, processor_s, early, late = run(folder, out, count, pause_s, *options)
-                    row = [
-                        f"{count:,}",
-                        f"{pause_s * 1000:.0f} ms",
-                        by,
-                        f"{took_s:.1f}",
-                        f"{took_s / count * 1000:.2f}",
-                    ]
-                    row += [f"{processor_s / count * 1000:.2f}", f"{early:.0f}", f"{late:.0f}"]
-                    print("| " + " | ".join(row) + " |", flush=True)
+            identity = TESTS / "identity_batch.py"
+            ways = [
+                (0.01, "this process", identity, []),
+                (0.01, "Ray, 1 worker", identity, [*ray, "--workers", "1"]),
+                (0.01, "Ray, 3 workers", identity, ray),
+            ]
+            ways += [(0.0, *way) for _, *way in ways]
+            if copied:
+                ways = [(0.01, "Ray, 3 workers that copy", Path(__file__).with_name("copying_batch.py"), ray)]
+            for pause_s, by, script, options in ways:
+                out = Path(root, f"{by} {pause_s}")
+                took_s, processor_s, early, late = run(nodes, script, folder, out, count, pause_s, *options)
+                row = [
+                    f"{count:,}",
+                    f"{pause_s * 1000:.0f} ms",
+                    by,
+                    f"{took_s:.1f}",
+                    f"{took_s / count * 1000:.2f}",
+                ]
+                row.append(f"{processor_s / count * 1000:.2f}")
+                row += [f"{first:.0f}, {head:.0f}" for first, head in (early, late)]
+                print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3000, copied=sys.argv[2:] == ["copied"])

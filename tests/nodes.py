@@ -9,14 +9,13 @@ from pathlib import Path
 
 
 class Nodes:
-    """address: of the cluster."""
+    """address: of the cluster. client: for who is on none of its machines. pid: of the process that started them."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdin
         assert process.stdout
-        self._in, self._out = process.stdin, process.stdout
-        self.address = self._out.readline().strip()
-        assert self.address
+        self._in, self._out, self.pid = process.stdin, process.stdout, process.pid
+        self.address, self.client = self._out.readline().split()
 
     def ask(self, line: str) -> None:
         """`add CORES`, `kill N`, `drain N` or `retire N`, and wait until it is done."""

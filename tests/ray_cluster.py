@@ -1,11 +1,13 @@
 """Ray nodes on this machine, as many as wanted: python tests/ray_cluster.py CORES... has a node of so many cores for each number.
 
-It prints the address, and obeys lines on its standard input: `add CORES`; `kill N`, the N-th node from 0, which ends as if its machine had
-lost power; `drain N`, which is taken back by its cloud: it gets no new work, and two seconds later it is told to end; `retire N`,
-the first from there on that nothing lives on, as an autoscaler does it, and waits for. Each is answered by a line when it is done. At the end of its input it ends all nodes.
+It prints the address for processes of this machine and that for those of others, and obeys lines on its standard input: `add CORES`;
+`kill N`, the N-th node from 0, which ends as if its machine had lost power; `drain N`, which is taken back by its cloud: it gets no new
+work, and two seconds later it is told to end; `retire N`, the first from there on that nothing lives on, as an autoscaler does it, and
+waits for. Each is answered by a line when it is done. At the end of its input it ends all nodes.
 """
 
 import os
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -14,6 +16,7 @@ from typing import Any
 
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # with Ray's 15 they stand still beside anything else
     "RAY_memory_monitor_refresh_ms": "0",  # it would kill workers for what other programs of this machine take
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "3",
@@ -48,10 +51,12 @@ def main(cores: list[float]) -> None:
         return bool(accepted)
 
     try:
-        add(cores[0], include_dashboard=False, no_monitor=True)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        add(cores[0], include_dashboard=False, no_monitor=True, ray_client_server_port=port)
         for number in cores[1:]:
             add(number)
-        print(cluster.address, flush=True)
+        print(cluster.address, f"ray://127.0.0.1:{port}", flush=True)
         for line in sys.stdin:
             word, number = line.split()
             if word == "add":

@@ -1,6 +1,5 @@
 """Remote folders, with an S3 server on this machine."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from deblur_cli.storage import RemotePath, _store, content, is_remote, log_of, p
 from stores import (
     HERE,
     SECRET,
+    Result,
     Store,
     assert_clean,
     batch,
@@ -165,11 +165,9 @@ def test_an_object_that_vanishes_fails_alone(store: Store) -> None:
     process = start("s3://vanishing/in", "-o", "s3://vanishing/out", store=store, DEBLUR_TEST_PAUSE_S="0.3")
     until(lambda: "out/0.png" in store.keys("vanishing"), "the first result")
     store.ask("DELETE", "vanishing/in/8.png")
-    out, err = process.communicate()
-    assert process.returncode == 1
-    counts = json.loads(out.splitlines()[-1])["summary"]
-    assert (counts["done"], counts["skipped"], counts["failed"], counts["not_done"]) == (8, 0, 1, 0)
-    assert "s3://vanishing/in/8.png: cannot be read: no such file" in err
+    result = Result(process)
+    assert (result.code, result.counts()) == (1, (8, 0, 1, 0))
+    assert "s3://vanishing/in/8.png: cannot be read: no such file" in result.err
 
 
 def test_a_store_that_is_busy_and_cuts_connections(

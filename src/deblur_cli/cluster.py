@@ -5,6 +5,7 @@ for: a cluster that grows by itself sees that it is wanted, and where a node joi
 """
 
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import deblur_cli
 from deblur_cli.batch import (
     PATIENCE_S,
+    STOPPING,
     Died,
     FileOptions,
     MakeProcess,
@@ -58,7 +60,7 @@ class Needs:
 
 
 def connect(address: str) -> None:
-    """Join a cluster: "auto", the one that this machine belongs to, or ray://HOST:10001. UsageError if there is none."""
+    """Join a cluster: "auto", the one that this machine belongs to, its HOST:6379, or from elsewhere ray://HOST:10001. UsageError if that fails."""
     try:
         ray = _ray()
     except ImportError as error:
@@ -67,13 +69,18 @@ def connect(address: str) -> None:
         if address != "auto":  # Ray itself goes on trying for minutes
             host, _, port = address.rpartition("/")[2].rpartition(":")
             socket.create_connection((host, int(port)), CONNECT_S).close()
+        ours = {number: signal.getsignal(number) for number in STOPPING}
         with uninterrupted():  # by none of the threads that it starts, either
             ray.init(address, log_to_driver=False, logging_level="ERROR", namespace="deblur")
-    except Exception as error:
+            for number, handler in ours.items():  # Ray has its own
+                signal.signal(number, handler)
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"--address {address}: no Ray cluster answers there",
-            hint="On its first machine: ray start --head; on the others: ray start --address=HOST:6379",
+            hint="On its first machine: ray start --head; on the others: ray start --address=HOST:6379; from elsewhere: --address ray://HOST:10001",
         ) from error
+    except Exception as error:  # of another version, mostly
+        raise UsageError(f"--address {address}: {' '.join(str(error).split())}") from error
     # Ray prints the deaths of workers to standard output, where our results go, and has no option against it.
     sys.modules["ray._private.worker"].print_to_stdstream = lambda *message, **about: None  # type: ignore[attr-defined]
 

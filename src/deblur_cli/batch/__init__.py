@@ -2,6 +2,7 @@
 
 from deblur_cli.batch._engine import (
     PATIENCE_S,
+    STOPPING,
     Died,
     Engine,
     Worker,
@@ -17,6 +18,7 @@ from deblur_cli.batch._sweep import sweep
 
 __all__ = [
     "PATIENCE_S",
+    "STOPPING",
     "Died",
     "DiskFullError",
     "Engine",
