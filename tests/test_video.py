@@ -39,6 +39,7 @@ from deblur_cli.cli import _video, main
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import Photo
 from deblur_cli.video import Reader, _segments, survey
+from deblur_cli.video._captions import with_captions
 from deblur_cli.video._encoder import SEGMENT_FRAMES
 from deblur_cli.video._flicker import Flicker, Lumas
 from deblur_cli.video._planes import Colours, Layout, planes_of
@@ -143,6 +144,59 @@ def _samples(frame: av.VideoFrame) -> list[np.ndarray[Any, Any]]:
     if frame.format.name.startswith("bgra"):
         return [frame.to_ndarray(format="rgba")]
     return planes_of(frame)
+
+
+def captions_of(path: str) -> list[bytes]:
+    """What FFmpeg finds inside each picture."""
+    return [bytes(frame.side_data.get("A53_CC", b"")) for frame in decoded(path)]
+
+
+def captioned(path: str, codec: str, written: list[bytes]) -> None:
+    """A clip with captions inside its pictures."""
+    with av.open(path, "w") as out:
+        stream = add_video(out, codec)
+        for number in range(len(written) + 1):
+            frame = None if number == len(written) else av.VideoFrame(64, 48, "yuv420p")
+            if frame is not None:
+                frame.pts, frame.time_base = number, stream.codec_context.time_base
+            for packet in stream.encode(frame):
+                data, name = bytes(packet), stream.codec_context.codec.canonical_name
+                marked = av.Packet(
+                    with_captions(data, written[packet.pts], name) if written[packet.pts] else data
+                )
+                marked.pts, marked.dts, marked.time_base = packet.pts, packet.dts, packet.time_base
+                marked.duration, marked.is_keyframe, marked.stream = 1, packet.is_keyframe, stream
+                out.mux(marked)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.ts", "libx264"),
+        ("a.mkv", "libx265"),
+        ("a.mp4", "libx265"),
+        ("a.ts", "mpeg2video"),
+    ],
+)
+def test_captions_inside_the_pictures_stay_with_them(name: str, codec: str, video: Video) -> None:
+    written = [bytes([0xFC, 0x80 + number, 0x20, 0xF8, 0, 0]) for number in range(SEGMENT_FRAMES + 4)]
+    written[2] = (
+        bytes([0xFC, 0x94, 0x2C]) * 20 if codec == "mpeg2video" else bytes(60)
+    )  # no start code may arise
+    written[5] = b""
+    captioned(name, codec, written)
+    assert captions_of(name) == written
+    outcome = video(name, "-o", f"out/{name}")
+    assert (outcome.code, outcome.told["notes"]) == (0, [])
+    assert captions_of(f"out/{name}") == written
+
+
+def test_captions_that_have_no_place_are_told(video: Video) -> None:
+    captioned("a.mkv", "libx264", [bytes([0xFC, 0x94, 0x2C])] * 3)
+    outcome = video("a.mkv", "-o", "a.webm")
+    assert outcome.code == 0
+    assert "captions inside the pictures cannot be kept in vp9" in outcome.told["notes"]
 
 
 def test_everything_else_is_kept_in_mp4(video: Video) -> None:

@@ -1,7 +1,7 @@
 """What is in a clip: all of it is decoded once, before any work, so that what cannot be done is known at once and not after a night."""
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,7 +26,6 @@ UNTOLD = (0, 2)
 """Numbers of primaries, transfers and matrices that tell nothing."""
 MOST_BACK_S = 0.5
 """A frame that is to be shown before the last one by no more than this is shown just after it."""
-CAPTIONS = "captions inside the pictures (CEA-608 and 708) are not kept"
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Clip:
     """A clip and its first video stream.
 
     display_matrix: the nine numbers by which players turn it, or None. times: of each frame, in units of time_base; strictly rising.
-    last_duration: of the last frame. interlaced and HDR clips are refused, so there are none.
+    last_duration: of the last frame. captions: of the frames, by number, that have any inside. interlaced and HDR clips are refused, so there are none.
     """
 
     path: Path
@@ -52,6 +51,7 @@ class Clip:
     display_matrix: tuple[int, ...] | None
     times: "array[int]"
     last_duration: int
+    captions: Mapping[int, bytes]
     notes: tuple[str, ...] = ()
 
     @property
@@ -157,11 +157,13 @@ def survey(path: Path, tell: Callable[[int, int], None] = lambda done, frames: N
         context = stream.codec_context
         if context is None:
             raise PhotoError(f"{path}: there is no decoder for its video")
-        frames, times, first, duration, captions = Frames(container, stream), array("q"), None, 0, False
+        frames, times, first, duration = Frames(container, stream), array("q"), None, 0
+        captions = dict[int, bytes]()
         for time, frame in frames:
             first = first or _first(frame, path)
             _check(frame, first, path, len(times))
-            captions = captions or "A53_CC" in frame_side_data(frame)
+            if data := frame_side_data(frame).get("A53_CC"):
+                captions[len(times)] = bytes(data)
             times.append(time)
             duration = frame.duration
             tell(len(times), stream.frames)
@@ -170,7 +172,7 @@ def survey(path: Path, tell: Callable[[int, int], None] = lambda done, frames: N
                 f"{path}: none of its frames can be decoded", hint="It is damaged, or cut short."
             )
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        notes = [CAPTIONS] if captions else []
+        notes = []
         if frames.broken:
             notes.append(f"damaged in {frames.broken} places: what cannot be decoded there is missing")
         return Clip(
@@ -189,6 +191,7 @@ def survey(path: Path, tell: Callable[[int, int], None] = lambda done, frames: N
             first.matrix,
             times,
             duration or max(1, round(1 / (rate * stream.time_base))),
+            captions,
             tuple(notes),
         )
 

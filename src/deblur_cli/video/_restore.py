@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from deblur_cli.errors import PhotoError
 from deblur_cli.photo import Encoding, Photo
+from deblur_cli.video._captions import CODECS, with_captions
 from deblur_cli.video._clip import Clip
 from deblur_cli.video._encoder import SEGMENT_FRAMES, Encoder
 from deblur_cli.video._flicker import Flicker, Lumas
@@ -78,6 +79,8 @@ def restore_clip(clip: Clip, work: Work) -> Outcome:
         told = _told([segments.read(number).told for number in range(segments.count())])
         notes = write_clip(clip, segments, work.encoder, work.target, overwrite=work.overwrite)
         segments.remove()
+    if clip.captions and work.encoder.codec not in CODECS:
+        notes = (*notes, f"captions inside the pictures cannot be kept in {work.encoder.codec}")
     return Outcome(len(clip.times), resumed, told, (*clip.notes, *notes))
 
 
@@ -204,12 +207,19 @@ class _Segment:
             raise PhotoError(f"{self._clip.path}: the encoder {self._work.encoder.name} has lost frames")
         encoded = [
             EncodedFrame(
-                self._clip.times[number], self._clip.duration_of(number), packet.is_keyframe, bytes(packet)
+                self._clip.times[number],
+                self._clip.duration_of(number),
+                packet.is_keyframe,
+                self._with_captions(number, bytes(packet)),
             )
             for number, packet in zip(numbers, self._packets, strict=True)
         ]
         told = {"flicker": asdict(self._flicker), "changes": self._changes}
         return Segment(tuple(encoded), told)
+
+    def _with_captions(self, number: int, packet: bytes) -> bytes:
+        captions, codec = self._clip.captions.get(number), self._work.encoder.codec
+        return with_captions(packet, captions, codec) if captions and codec in CODECS else packet
 
 
 def _told(segments: list[Mapping[str, Any]]) -> dict[str, Any]:

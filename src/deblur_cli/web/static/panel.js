@@ -69,7 +69,7 @@ export function showPanel(next) {
   panel.hidden = !photo;
   if (!photo) return;
   const done = photo.status === "done", busy = ["reading", "waiting", "working"].includes(photo.status);
-  get("name").textContent = photo.name;
+  get("name").replaceChildren(...photo.name.split(/(?<=[_.-])/).flatMap((part) => [part, document.createElement("wbr")]));
   get("told").lastChild.textContent = done ? inWords(photo) : photo.error ? "" : say(photo.status, { percent: Math.round(100 * photo.progress) });
   get("kernel").hidden = !(done && photo.changed.shake.length_px);
   if (!get("kernel").hidden) get("kernel").src = server.picture(photo, "kernel.png");

@@ -4,6 +4,7 @@ import { say } from "./words.js";
 
 const strip = document.querySelector("#strip"), list = strip.querySelector("ul");
 const entries = new Map();
+const BRIEF = { reading: "read", waiting: "queued", working: "share", failed: "problem" }; // the sentences that are too long for a small picture
 
 /** choose: is called with the id of a photo that was clicked. */
 export function openStrip(choose) {
@@ -27,7 +28,7 @@ export function putInStrip(photo) {
   button.dataset.status = photo.status;
   name.textContent = photo.name;
   button.title = photo.name;
-  state.textContent = say(photo.status, { percent: Math.round(100 * photo.progress) });
+  state.textContent = say(BRIEF[photo.status] ?? photo.status, { percent: Math.round(100 * photo.progress) });
   progress.hidden = photo.status !== "working";
   progress.value = photo.progress;
   progress.ariaLabel = photo.name;
