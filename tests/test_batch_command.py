@@ -390,7 +390,7 @@ def test_a_read_only_target_is_refused_before_any_work(disk: Path, batch: Batch)
 def test_two_batches_into_one_folder(tmp_path: Path) -> None:
     for number in range(6):
         photo(tmp_path / f"in/{number}.png")
-    first = start("in", "-o", "out", cwd=tmp_path, pause_s=0.3)
+    first = start("in", "-o", "out", cwd=tmp_path, pause_s=1.5)
     wait_for((tmp_path / "out/0.png").exists)
     second = start("in", "-o", "out", cwd=tmp_path)
     assert "another deblur batch is writing here" in second.communicate()[1]

@@ -717,6 +717,18 @@ def test_a_narrow_screen_shows_all_of_it_without_scrolling_sideways(page: Page, 
         assert page.run("return document.scrollingElement.scrollWidth") == 360
         left, _, width, _ = aligned(page)
         assert (left, left + width) == pytest.approx((0, 360), abs=1)
+        (tmp_path / "broken.jpg").write_bytes(b"broken")
+        page.drop([tmp_path / "broken.jpg"])
+        page.run("document.querySelector('#status').textContent = 'Saved: a.png'")
+        assert (
+            page.get("#status").location["y"]
+            > page.get("#strip").location["y"] + page.get("#strip").size["height"]
+        )
+        page.wait_settled(2)
+        assert page.all("#strip .state")[1].text == "Failed"
+        assert page.run(
+            "return [...document.querySelectorAll('.state')].every((one) => one.scrollWidth <= one.clientWidth)"
+        )
         page.click("[data-zoom='1']")
         assert aligned(page)[2] == 160  # a pixel of the photo is one of the screen's
         page.driver.execute_script("arguments[0].scrollIntoView()", page.get("#save"))
