@@ -21,7 +21,7 @@ from deblur_cli.shake import (
 )
 from deblur_cli.shake._curve import Curve, to_light, to_srgb
 from deblur_cli.shake._deconvolve import measure_noise
-from deblur_cli.shake._edges import kernel_of_edges
+from deblur_cli.shake._edges import kernels_of_edges
 from deblur_cli.shake._estimate import Guess, distinct, least_squares, likeness, pyramid
 from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
 from deblur_cli.shake._joined import joined
@@ -324,14 +324,15 @@ def test_edges_alone_tell_the_kernel(length: int, degrees: float) -> None:
         return F.avg_pool2d(F.pad(kernel, (2,) * 4), 3, 1)
 
     path = line(length, degrees, n=21)
-    found = kernel_of_edges(pyramid(blurred(scene(180, 200), path, noise=0.003), Curve.LIGHT)[-1])
+    found = kernels_of_edges(pyramid(blurred(scene(180, 200), path, noise=0.003), Curve.LIGHT)[-1:])
     assert float(found.sum()) == pytest.approx(1, abs=1e-5)
     assert likeness(smooth(found), smooth(path[None])) > 0.8
     assert likeness(smooth(found), smooth(line(length, degrees + 90, n=21)[None])) < 0.6
 
 
 def test_a_photo_without_edges_has_no_kernel_of_them() -> None:
-    assert kernel_of_edges(pyramid(torch.full((3, 64, 64), 0.5), Curve.LIGHT)[-1]).isfinite().all()
+    frames = pyramid(torch.full((3, 64, 64), 0.5), Curve.LIGHT)[-1:]
+    assert kernels_of_edges(frames).isfinite().all()
 
 
 def test_a_point_is_no_shake_and_extents_are_odd() -> None:

@@ -21,7 +21,7 @@ from deblur_cli.model import Restormer
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
-from deblur_cli.shake._edges import kernel_of_edges
+from deblur_cli.shake._edges import kernels_of_edges
 from deblur_cli.shake._judge import rest_of
 from deblur_cli.shake._kernels import Shake, rescaled
 from deblur_cli.shake._parts import in_parts
@@ -190,7 +190,7 @@ def _guesses(
     other = other_kernel(kind, kernel, dice)
     if other.shape[0] % 2:
         yield _everywhere(other)
-    yield _everywhere(kernel_of_edges(frames[-1])[0])
+    yield _everywhere(kernels_of_edges(frames[-1:])[0])
     starts, scales = search.starts(kernel.device, frames[0].curve), [{frame.curve: frame} for frame in frames]
     for _ in range(STARTS):
         (found,) = search.climb([starts[dice.integer(0, len(starts) - 1)]], scales, predictor, lambda *_: 0.0)

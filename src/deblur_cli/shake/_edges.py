@@ -5,6 +5,7 @@ al. 2014), the strongest of its gradients in each direction (Cho and Lee 2009), 
 """
 
 import math
+from collections.abc import Sequence
 from types import EllipsisType
 
 import torch
@@ -31,51 +32,53 @@ FAINT, ISLAND = 0.05, 0.1
 """Of a kernel: what is below so much of its largest value, and parts apart from the rest with less than so much of its sum, are noise."""
 
 
-def kernel_of_edges(frame: Frame) -> Kernels:
-    """The kernel (1, n, n) of a small frame, n at most SIDE."""
+def kernels_of_edges(frames: Sequence[Frame]) -> Kernels:
+    """The kernels (k, n, n), n = SIDE, of k small frames of one size."""
     sides = [SIDE]
     while sides[-1] > SMALLEST:
         sides.append(int(sides[-1] / STEP) | 1)
-    kernel = torch.zeros(1, sides[-1], sides[-1], device=frame.light.device)
-    kernel[:, sides[-1] // 2, sides[-1] // 2 - 1 : sides[-1] // 2 + 2] = 1 / 3
+    whole = torch.stack([frame.light for frame in frames])
+    kernels = torch.zeros(len(whole), sides[-1], sides[-1], device=whole.device)
+    kernels[:, sides[-1] // 2, sides[-1] // 2 - 1 : sides[-1] // 2 + 2] = 1 / 3
     for side in reversed(sides):
-        kernel = fit_into(rescaled(kernel, side / kernel.shape[-1]), side)
-        size = [max(LEAST, round(length * side / SIDE)) for length in frame.light.shape]
-        light = F.interpolate(frame.light[None, None], size=size, mode="bicubic", antialias=True)[0, 0]
-        kernel = _fitted(kernel, light)
-    return kernel
+        kernels = fit_into(rescaled(kernels, side / kernels.shape[-1]), side)
+        size = [max(LEAST, round(length * side / SIDE)) for length in whole.shape[-2:]]
+        light = F.interpolate(whole[:, None], size=size, mode="bicubic", antialias=True)[:, 0]
+        kernels = _fitted(kernels, light)
+    return kernels
 
 
-def _fitted(kernel: Kernels, light: Tensor) -> Kernels:
-    """(1, n, n) made to fit (h, w)."""
-    n, (h, w) = kernel.shape[-1], light.shape
+def _fitted(kernels: Kernels, light: Tensor) -> Kernels:
+    """(k, n, n) made to fit (k, h, w)."""
+    n, (h, w) = kernels.shape[-1], light.shape[-2:]
     margin = min(n, h // 2, w // 2)
     right, below = (fast_length(length + 2 * margin) - length - margin for length in (w, h))
-    framed = wrap(light[None], (margin, right, margin, below))
+    framed = wrap(light, (margin, right, margin, below))
     inside = (..., slice(margin, margin + h), slice(margin, margin + w))
     blurred = _inside(framed, inside)
     for turn in range(TURNS):
         weight = max(LOWEST, WEIGHT / FALLING**turn)
-        count = SALIENT * math.sqrt(framed.numel()) * n * FALLING**turn
-        sharp = salient(_inside(few_gradients(framed, kernel, weight), inside), round(count))
+        count = SALIENT * math.sqrt(framed[0].numel()) * n * FALLING**turn
+        sharp = salient(_inside(few_gradients(framed, kernels, weight), inside), round(count))
         auto, cross = correlations(sharp, blurred, n)
-        ridge = RIDGE / float(auto[0, n - 1, n - 1].clamp_min(1e-6))
-        (found,) = least_squares(auto, cross, ridge)
-        kernel = centred(without_islands(found, FAINT * float(found.max()), ISLAND))[None]
-    return kernel
+        ridges = RIDGE / auto[:, n - 1, n - 1, None, None].clamp_min(1e-6)
+        found = least_squares(auto, cross, ridges)
+        cleared = (without_islands(each, FAINT * float(each.max()), ISLAND) for each in found)
+        kernels = torch.stack([centred(each) for each in cleared])
+    return kernels
 
 
 def _inside(framed: Tensor, inside: tuple[EllipsisType | slice, ...]) -> Tensor:
-    """(1, 2, h, w): the gradients of (1, h, w), 0 in the margins."""
-    found = torch.zeros(1, 2, *framed.shape[-2:], device=framed.device)
+    """(k, 2, h, w): the gradients of (k, h, w), 0 in the margins."""
+    found = torch.zeros(len(framed), 2, *framed.shape[-2:], device=framed.device)
     found[inside] = torch.stack(gradients(framed), 1)[inside]
     return found
 
 
-def few_gradients(light: Tensor, kernel: Kernels, weight: float) -> Tensor:
-    """(1, h, w) that wraps round, blurred by (1, n, n) -> the sharp one of which each gradient that is not 0 costs that weight."""
+def few_gradients(light: Tensor, kernels: Kernels, weight: float) -> Tensor:
+    """(k, h, w) that wrap round, blurred by (k, n, n) -> the sharp ones of which each gradient that is not 0 costs that weight."""
     size = (light.shape[-2], light.shape[-1])
-    kernel_ft, power = transfer(kernel, size), gradient_power(size, light.device)
+    kernel_ft, power = transfer(kernels, size), gradient_power(size, light.device)
     seen, passed = kernel_ft.conj() * torch.fft.rfft2(light), kernel_ft.abs().square()
     sharp, strictness = light, 2 * weight
     while strictness < STRICTEST:
@@ -88,12 +91,12 @@ def few_gradients(light: Tensor, kernel: Kernels, weight: float) -> Tensor:
 
 
 def salient(found: Tensor, count: int) -> Tensor:
-    """(1, 2, h, w) gradients: the strongest `count` of each of four directions, the others 0."""
+    """(k, 2, h, w) gradients: the strongest `count` of each of four directions, the others 0."""
     strength = found.square().sum(1)
     direction = (torch.atan2(found[:, 1], found[:, 0]) % math.pi * (4 / math.pi)).long().clamp_max(3)
     kept = torch.zeros_like(strength, dtype=torch.bool)
     for each in range(4):
         of_it = torch.where(direction == each, strength, 0)
-        least = of_it.flatten().topk(min(count, of_it.numel())).values[-1]
-        kept |= (of_it >= least) & (of_it > 0)
+        least = of_it.flatten(1).topk(min(count, of_it[0].numel())).values[:, -1]
+        kept |= (of_it >= least[:, None, None]) & (of_it > 0)
     return found * kept[:, None]

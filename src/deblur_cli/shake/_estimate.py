@@ -233,9 +233,9 @@ def correlations(sharp: Tensor, blurred: Tensor, n: int) -> tuple[Tensor, Tensor
 
 
 class NormalEquations:
-    """What (k, n, n) kernels are multiplied by: (k, 2n-1, 2n-1) as of `correlations`, and a ridge of that share of their energies."""
+    """What (k, n, n) kernels are multiplied by: (k, 2n-1, 2n-1) as of `correlations`, and a ridge of that share, or (k, 1, 1) shares, of their energies."""
 
-    def __init__(self, auto: Tensor, ridge: float) -> None:
+    def __init__(self, auto: Tensor, ridge: float | Tensor) -> None:
         self.n = (auto.shape[-1] + 1) // 2
         side = fast_length(3 * self.n)
         self.size = (side, side)
@@ -250,7 +250,11 @@ class NormalEquations:
 
 
 def least_squares(
-    auto: Tensor, cross: Tensor, ridge: float, iterations: int = ITERATIONS, room: Tensor | None = None
+    auto: Tensor,
+    cross: Tensor,
+    ridge: float | Tensor,
+    iterations: int = ITERATIONS,
+    room: Tensor | None = None,
 ) -> Kernels:
     """(k, 2n-1, 2n-1) and (k, n, n) -> the (k, n, n) kernels that solve them with a ridge; room: as of `fit`."""
     equations = NormalEquations(auto, ridge)

@@ -10,7 +10,7 @@ from torch import Tensor
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
-from deblur_cli.shake._edges import kernel_of_edges
+from deblur_cli.shake._edges import kernels_of_edges
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
@@ -48,7 +48,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])]
     starts = [guess for curve in Curve for guess in search.starts(device, curve)]
     guesses = search.climb(starts, small, predictor, _gain)
-    guesses += [_by_edges(curve, frame) for curve, frame in small[-1].items()]
+    guesses += _by_edges(list(small[-1].values()))
     best = max(guesses, key=lambda guess: _expected(guess, light, alone))
     tell(0.5)
     frames = pyramids[best.curve]
@@ -70,9 +70,11 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     return Seen(shake, gain, _coarse(best), frames)
 
 
-def _by_edges(curve: Curve, frame: search.Frame) -> search.Guess:
-    kernels = kernel_of_edges(frame)
-    return search.Guess(kernels, curve, frame, gain=_gain(kernels, frame))
+def _by_edges(frames: list[search.Frame]) -> list[search.Guess]:
+    return [
+        search.Guess(kernel[None], frame.curve, frame, gain=_gain(kernel[None], frame))
+        for kernel, frame in zip(kernels_of_edges(frames), frames, strict=True)
+    ]
 
 
 def _coarse(guess: search.Guess) -> search.Guess:
