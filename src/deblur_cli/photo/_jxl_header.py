@@ -76,9 +76,9 @@ class _Reader:
 
     def size(self) -> None:
         small = self.bits(1)
-        for _ in range(2):
+        for axis in range(2):
             self.bits(5) if small else self.number((9, 1), (13, 1), (18, 1), (30, 1))
-            if _ == 0 and self.bits(3):  # the width follows from the height
+            if axis == 0 and self.bits(3):  # the width follows from the height
                 return
 
     def depth(self) -> None:
