@@ -33,15 +33,33 @@ STARTS = 3
 """A node gives up when its agents have not said their ports within 15 s, which a busy machine may not manage, and which no option changes."""
 
 
+def answering(port: int, within_s: float = 60) -> None:
+    """Wait until somebody listens there: Ray starts its server for clients and does not wait for it."""
+    ends = time.monotonic() + within_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 def main(cores: list[float]) -> None:
     cluster = Cluster()
     nodes: list[ray._private.node.Node] = []
 
-    def add(number: float, **more: object) -> None:
+    def add(number: float, **more: object) -> int:
+        """The port for clients, another one for each start: what is left of one that failed may hold its own."""
         for start in range(STARTS):
             with suppress(*[Exception] * (start < STARTS - 1)):
-                nodes.append(cluster.add_node(num_cpus=number, **LEAST, **more))
-                return
+                with socket.create_server(("127.0.0.1", 0)) as free:
+                    port = free.getsockname()[1]
+                nodes.append(cluster.add_node(num_cpus=number, ray_client_server_port=port, **LEAST, **more))
+                return port
+        raise AssertionError
 
     def drain(which: ray._private.node.Node, reason: str, deadline_s: float = 0) -> bool:
         """Whether the cluster lets the node go."""
@@ -51,11 +69,10 @@ def main(cores: list[float]) -> None:
         return bool(accepted)
 
     try:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        add(cores[0], include_dashboard=False, no_monitor=True, ray_client_server_port=port)
+        port = add(cores[0], include_dashboard=False, no_monitor=True)
         for number in cores[1:]:
             add(number)
+        answering(port)
         print(cluster.address, f"ray://127.0.0.1:{port}", flush=True)
         for line in sys.stdin:
             word, number = line.split()

@@ -65,22 +65,28 @@ def connect(address: str) -> None:
         ray = _ray()
     except ImportError as error:
         raise UsageError("--engine ray needs Ray", hint="pip install 'deblur-cli[ray]'") from error
-    try:
-        if address != "auto":  # Ray itself goes on trying for minutes
+    nobody = UsageError(
+        f"--address {address}: no Ray cluster answers there",
+        hint="On its first machine: ray start --head; on the others: ray start --address=HOST:6379; from elsewhere: --address ray://HOST:10001",
+    )
+    if address != "auto":  # Ray itself goes on trying for minutes
+        try:
             host, _, port = address.rpartition("/")[2].rpartition(":")
             socket.create_connection((host, int(port)), CONNECT_S).close()
-        ours = {number: signal.getsignal(number) for number in STOPPING}
+        except (OSError, ValueError) as error:
+            raise nobody from error
+    ours = {number: signal.getsignal(number) for number in STOPPING}
+    try:
         with uninterrupted():  # by none of the threads that it starts, either
             ray.init(address, log_to_driver=False, logging_level="ERROR", namespace="deblur")
             for number, handler in ours.items():  # Ray has its own
                 signal.signal(number, handler)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if address == "auto" and isinstance(error, ConnectionError):
+            raise nobody from error
         raise UsageError(
-            f"--address {address}: no Ray cluster answers there",
-            hint="On its first machine: ray start --head; on the others: ray start --address=HOST:6379; from elsewhere: --address ray://HOST:10001",
-        ) from error
-    except Exception as error:  # of another version, mostly
-        raise UsageError(f"--address {address}: {' '.join(str(error).split())}") from error
+            f"--address {address}: {' '.join(str(error).split())}"
+        ) from error  # of another version, mostly
     # Ray prints the deaths of workers to standard output, where our results go, and has no option against it.
     sys.modules["ray._private.worker"].print_to_stdstream = lambda *message, **about: None  # type: ignore[attr-defined]
 
