@@ -19,6 +19,7 @@ from deblur_cli.shake import (
     kernel_from_lamp,
     undo,
 )
+from deblur_cli.shake._agreed import agreed, common
 from deblur_cli.shake._curve import Curve, to_light, to_srgb
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._edges import kernels_of_edges
@@ -27,6 +28,7 @@ from deblur_cli.shake._fourier import divergence, fast_length, gradients, transf
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import centred, extent, rescaled, tidied
 from deblur_cli.shake._parts import kernel_at, part_of
+from deblur_cli.shake._predictor import load_predictor
 from deblur_cli.shake._roll import Moves
 from deblur_cli.shake._undo import EXPLAINED_DB
 
@@ -328,6 +330,28 @@ def test_edges_alone_tell_the_kernel(length: int, degrees: float) -> None:
     assert float(found.sum()) == pytest.approx(1, abs=1e-5)
     assert likeness(smooth(found), smooth(path[None])) > 0.8
     assert likeness(smooth(found), smooth(line(length, degrees + 90, n=21)[None])) < 0.6
+
+
+def test_what_two_kernels_have_in_common_is_what_lies_in_both() -> None:
+    path, dirt, other = line(9, 0, n=21), torch.zeros(21, 21), torch.zeros(21, 21)
+    dirt[3, 4], other[16, 9] = 0.3, 0.3
+    found = common((path + dirt)[None] / 1.3, (path + other).roll((2, -1), (0, 1))[None] / 1.3)
+    assert found.shape == (1, 21, 21)
+    assert likeness(found, path[None]) > 0.999
+    apart = common(line(9, 0, n=21)[None], line(9, 90, n=21)[None])  # a point is all that lies in both
+    assert extent(apart) == 1
+
+
+@pytest.mark.parametrize("curve", Curve)
+def test_where_the_network_and_edges_agree_is_the_kernel(curve: Curve) -> None:
+    path = line(9, 30, n=21)
+    values = curve.of(to_light(scene(180, 200)))
+    photo = to_light(curve.srgb(blurred(values, path, noise=0.003)))
+    scales = [{curve: frame} for frame in pyramid(photo, curve)]
+    guesses = agreed(scales, load_predictor(torch.device("cpu")), torch.device("cpu"))
+    assert {guess.curve for guess in guesses} == {curve}
+    assert max(likeness(guess.kernels, path[None]) for guess in guesses) > 0.8
+    assert all(guess.frame is scales[-1][curve] for guess in guesses)
 
 
 def test_a_photo_without_edges_has_no_kernel_of_them() -> None:

@@ -19,6 +19,7 @@ from deblur_cli.api import find_weights_file
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer
 from deblur_cli.shake import _estimate as search
+from deblur_cli.shake._agreed import SQUARES, agreed, in_common
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
 from deblur_cli.shake._edges import kernels_of_edges
@@ -59,12 +60,12 @@ SHAKEN = {"shake", "varying"}
 """Kinds that a kernel belongs to; of the second it is that of the middle of the roll."""
 OWN_TONE = 0.3
 """Of photos that come from a camera with a curve of its own."""
-PHOTOS_A_FILE, STARTS = 16, 2
+PHOTOS_A_FILE = 16
 MOST_MOVED = 8.0
 """Pixels: what lies further off is no shake that was found."""
-IN_VALUES, MISTAKEN = 0.3, 0.15
-"""Of photos whose blur added up in values, and of those that are taken for the others."""
-GREY = 0.12
+IN_VALUES, MISTAKEN = 0.3, 0.3
+"""Of photos whose blur added up in values, and of guesses that take a photo for the other kind."""
+GREY = 0.2
 """Of photos without colours."""
 AT_NIGHT = 0.12
 """Of scenes that are dark, with lamps."""
@@ -155,24 +156,16 @@ def make_cases(photos: Photos, network: Restormer, predictor: Predictor, dice: D
     """
     curve = Curve.VALUES if dice.chance(IN_VALUES) else Curve.LIGHT
     kind, photo, sharp, kernel = make_photo(photos, curve, dice)
-    if dice.chance(MISTAKEN):
-        curve = Curve.LIGHT if curve is Curve.VALUES else Curve.VALUES
     if dice.chance(GREY):
         photo, sharp = (each[:1].expand(3, -1, -1) for each in (photo, sharp))
-    summed = curve.of(to_linear(photo[:1] if photo[0].equal(photo[2]) else photo))
-    c, weight = len(summed), prior_weight(measure_noise(summed))
+    light = to_linear(photo[:1] if photo[0].equal(photo[2]) else photo)
+    summed = {each: each.of(light) for each in Curve}
+    weights = {each: prior_weight(measure_noise(planes)) for each, planes in summed.items()}
     alone = stream.run(network, photo[None]).clamp(0, 1)
     cases: list[tuple[Tensor, ...]] = []
-
-    def work(part: Tensor, guess: Tensor) -> Tensor:
-        sparse, linear = deconvolve_twice(part, guess, weight, curve)
-        return torch.cat([sparse, linear, rest_of(part, sparse, guess, curve)[None]])
-
-    for shake in _guesses(kind, search.pyramid(to_linear(photo), curve), kernel, predictor, dice):
+    for shake in _guesses(kind, light, curve, kernel, predictor, dice):
         if shake.kernels.isfinite().all():
-            undone = in_parts(summed, shake, work, 2 * c + 1)
-            sparse, linear = (curve.srgb(each).expand(3, -1, -1) for each in (undone[:c], undone[c:-1]))
-            rest = undone[-1]
+            sparse, linear, rest = _undone(summed[shake.curve], shake, weights[shake.curve])
             away = offset(sharp.mean(0, keepdim=True), sparse.mean(0, keepdim=True), MOST_MOVED)
             cases.append((sparse, linear, moved(sharp[None], away)[0].clamp(0, 1), rest))
     stacked = (torch.stack(each) for each in zip(*cases, strict=True))
@@ -181,34 +174,66 @@ def make_cases(photos: Photos, network: Restormer, predictor: Predictor, dice: D
     return {name: (tensor * 255).round().byte() for name, tensor in made.items()}
 
 
+def _undone(summed: Tensor, shake: Shake, weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(c, h, w) of what adds up -> sparse and linear, (3, h, w) sRGB, and their rest, (h, w)."""
+    c, curve = len(summed), shake.curve
+
+    def work(part: Tensor, guess: Tensor) -> Tensor:
+        sparse, linear = deconvolve_twice(part, guess, weight, curve)
+        return torch.cat([sparse, linear, rest_of(part, sparse, guess, curve)[None]])
+
+    undone = in_parts(summed, shake, work, 2 * c + 1)
+    sparse, linear = (curve.srgb(each).expand(3, -1, -1) for each in (undone[:c], undone[c:-1]))
+    return sparse, linear, undone[-1]
+
+
 def _guesses(
-    kind: str, frames: list[search.Frame], kernel: Tensor, predictor: Predictor, dice: Dice
+    kind: str, light: Tensor, curve: Curve, kernel: Tensor, predictor: Predictor, dice: Dice
 ) -> Iterator[Shake]:
-    """What the estimation makes of it, by edges alone and from some of the other starts, and others; of shaken photos one that is right, or nearly."""
+    """What the estimation makes of it, in each of its ways, and others; of shaken photos one that is right, or nearly.
+
+    curve: in which it blurred; some guesses take it for the other.
+    """
+    other_curve = Curve.LIGHT if curve is Curve.VALUES else Curve.VALUES
+
+    def taken_for() -> Curve:
+        return other_curve if dice.chance(MISTAKEN) else curve
+
     if kind in SHAKEN:
-        yield _everywhere(kernel if dice.chance(0.4) else nearly_right(kernel, dice))
+        yield _everywhere(kernel if dice.chance(0.4) else nearly_right(kernel, dice), taken_for())
     other = other_kernel(kind, kernel, dice)
     if other.shape[0] % 2:
-        yield _everywhere(other)
-    yield _everywhere(kernels_of_edges(frames[-1:])[0])
-    starts, scales = search.starts(kernel.device, frames[0].curve), [{frame.curve: frame} for frame in frames]
-    for _ in range(STARTS):
-        (found,) = search.climb([starts[dice.integer(0, len(starts) - 1)]], scales, predictor, lambda *_: 0.0)
-        scale = (found.frame or frames[-1]).scale
-        yield _everywhere(rescaled(found.kernels, 1 / scale)[0])
-    if dice.chance(ROLLED) and found.before:
-        first = found.before
-        yield shake_of(
-            rolled(
-                first,
-                [frame for frame in frames if not first.frame or frame.scale >= first.frame.scale],
-                predictor,
-            )
-        )
+        yield _everywhere(other, taken_for())
+    pyramids = {each: search.pyramid(light, each) for each in Curve}
+    last = {each: frames[-1] for each, frames in pyramids.items()}
+    by_edges = dict(zip(last, kernels_of_edges(list(last.values())), strict=True))
+    for each, found in by_edges.items():
+        if each is curve or dice.chance(2 * MISTAKEN):
+            yield _everywhere(found, each)
+    frames = pyramids[taken_for()]
+    scales, squares = [{frame.curve: frame} for frame in frames], [SQUARES[dice.integer(0, len(SQUARES) - 1)]]
+    for guess in agreed(scales, predictor, light.device, squares):
+        yield _found(guess, frames[-1])
+    frames = pyramids[taken_for()]
+    scales, starts = [{frame.curve: frame} for frame in frames], search.starts(light.device, frames[0].curve)
+    (guess,) = search.climb([starts[dice.integer(0, len(starts) - 1)]], scales, predictor, lambda *_: 0.0)
+    yield _found(guess, frames[-1])
+    if guess.frame is frames[-1]:
+        both = in_common(guess.kernels, by_edges[guess.curve][None], frames[-1], predictor)
+        yield _everywhere(both[0], guess.curve)
+    if dice.chance(ROLLED) and guess.before:
+        first = guess.before
+        finer = [frame for frame in frames if not first.frame or frame.scale >= first.frame.scale]
+        yield shake_of(rolled(first, finer, predictor))
 
 
-def _everywhere(kernel: Tensor) -> Shake:
-    return Shake(kernel[None, None], torch.ones(1, 1))
+def _found(guess: search.Guess, last: search.Frame) -> Shake:
+    scale = (guess.frame or last).scale
+    return _everywhere(rescaled(guess.kernels, 1 / scale)[0], guess.curve)
+
+
+def _everywhere(kernel: Tensor, curve: Curve) -> Shake:
+    return Shake(kernel[None, None], torch.ones(1, 1), curve)
 
 
 def main() -> None:

@@ -44,19 +44,19 @@ def kernels_of_edges(frames: Sequence[Frame]) -> Kernels:
         kernels = fit_into(rescaled(kernels, side / kernels.shape[-1]), side)
         size = [max(LEAST, round(length * side / SIDE)) for length in whole.shape[-2:]]
         light = F.interpolate(whole[:, None], size=size, mode="bicubic", antialias=True)[:, 0]
-        kernels = _fitted(kernels, light)
+        kernels = fit_edges(kernels, light)
     return kernels
 
 
-def _fitted(kernels: Kernels, light: Tensor) -> Kernels:
-    """(k, n, n) made to fit (k, h, w)."""
+def fit_edges(kernels: Kernels, light: Tensor, turns: int = TURNS) -> Kernels:
+    """(k, n, n) made to fit the edges of (k, h, w), as of `Frame`."""
     n, (h, w) = kernels.shape[-1], light.shape[-2:]
     margin = min(n, h // 2, w // 2)
     right, below = (fast_length(length + 2 * margin) - length - margin for length in (w, h))
     framed = wrap(light, (margin, right, margin, below))
     inside = (..., slice(margin, margin + h), slice(margin, margin + w))
     blurred = _inside(framed, inside)
-    for turn in range(TURNS):
+    for turn in range(turns):
         weight = max(LOWEST, WEIGHT / FALLING**turn)
         count = SALIENT * math.sqrt(framed[0].numel()) * n * FALLING**turn
         sharp = salient(_inside(few_gradients(framed, kernels, weight), inside), round(count))

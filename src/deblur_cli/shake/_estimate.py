@@ -128,7 +128,7 @@ def side_for(reach: int) -> int:
 
 def is_full(kernels: Kernels) -> bool:
     """Whether the path reaches so far that the next scale has no room for it."""
-    return extent(kernels) >= LARGEST - 6
+    return extent(kernels) * STEP > LARGEST
 
 
 def climb(
@@ -150,7 +150,7 @@ def climb(
         if live:
             before = [grown(guess.kernels) if number else guess.kernels for guess in live]
             of_each = [regions[guess.curve] for guess in live]
-            after = _fit_all(before, of_each, predictor, TURNS if number else FIRST_TURNS)
+            after = fit_all(before, of_each, predictor, TURNS if number else FIRST_TURNS)
             live = distinct(
                 Guess(kernels, guess.curve, frames[guess.curve], guess)
                 for kernels, guess in zip(after, live, strict=True)
@@ -181,7 +181,7 @@ def likeness(a: Kernels, b: Kernels) -> float:
     return float(torch.fft.irfft2(ours.conj() * theirs, (side, side)).max())
 
 
-def _fit_all(
+def fit_all(
     guesses: list[Kernels], regions: list[Regions], predictor: Predictor, turns: int
 ) -> list[Kernels]:
     """(1, n, n) each, n of its own, made to fit its regions: all at once, which small frames are quicker by."""

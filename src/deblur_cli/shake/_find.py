@@ -1,20 +1,21 @@
 """The search for a shake: several guesses, among which the judge chooses on the way up, and the fusion in the end."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
+from deblur_cli.shake._agreed import agreed, in_common
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
 from deblur_cli.shake._edges import kernels_of_edges
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
-from deblur_cli.shake._predictor import load_predictor
+from deblur_cli.shake._predictor import Predictor, load_predictor
 from deblur_cli.shake._roll import rolled, shake_of
 
 SMALLEST_SHAKE = 3
@@ -47,9 +48,9 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     scales = [dict(zip(pyramids, frames, strict=True)) for frames in zip(*pyramids.values(), strict=True)]
     small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])]
     starts = [guess for curve in Curve for guess in search.starts(device, curve)]
-    guesses = search.climb(starts, small, predictor, _gain)
-    guesses += _by_edges(list(small[-1].values()))
-    best = max(guesses, key=lambda guess: _expected(guess, light, alone))
+    of_network, of_edges = search.climb(starts, small, predictor, _gain), _by_edges(small[-1])
+    guesses = agreed(small, predictor, device) + of_edges + _in_common(of_network, of_edges, predictor)
+    best = max(_judged(guesses), key=lambda guess: _expected(guess, light, alone))
     tell(0.5)
     frames = pyramids[best.curve]
     kernels, last, large = best.kernels, best.frame or frames[0], frames[len(small) :]
@@ -70,11 +71,26 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     return Seen(shake, gain, _coarse(best), frames)
 
 
-def _by_edges(frames: list[search.Frame]) -> list[search.Guess]:
-    return [
-        search.Guess(kernel[None], frame.curve, frame, gain=_gain(kernel[None], frame))
-        for kernel, frame in zip(kernels_of_edges(frames), frames, strict=True)
-    ]
+def _by_edges(frames: Mapping[Curve, search.Frame]) -> list[search.Guess]:
+    found = zip(kernels_of_edges(list(frames.values())), frames.items(), strict=True)
+    return [search.Guess(kernel[None], curve, frame) for kernel, (curve, frame) in found]
+
+
+def _in_common(
+    of_network: list[search.Guess], of_edges: list[search.Guess], predictor: Predictor
+) -> list[search.Guess]:
+    """What the best guess of the network, where it has come so far, and that of the edges have in common, of each curve."""
+    found = []
+    for theirs in of_edges:
+        ours = next((guess for guess in of_network if guess.frame is theirs.frame), None)
+        if ours and theirs.frame:
+            kernels = in_common(ours.kernels, theirs.kernels, theirs.frame, predictor)
+            found.append(replace(ours, kernels=kernels))
+    return found
+
+
+def _judged(guesses: list[search.Guess]) -> list[search.Guess]:
+    return [replace(guess, gain=_gain(guess.kernels, guess.frame)) for guess in guesses if guess.frame]
 
 
 def _coarse(guess: search.Guess) -> search.Guess:
