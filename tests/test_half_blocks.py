@@ -121,6 +121,17 @@ def test_a_network_in_loops_equals_one_in_torch(
     assert not torch.equal(ours, torchs)
 
 
+@pytest.mark.usefixtures("threads")
+def test_a_run_repeats_to_the_bit() -> None:
+    _, attention, feed_forward = blocks(UNEVEN, 1)
+    results = []
+    for _ in range(2):
+        x = frame(70, 131, 36)
+        attention(x, torch.empty_like(x), *(Axis.plan(side, 0, x.device) for side in (70, 131)))
+        results.append(feed_forward(x, torch.empty_like(x))[0])
+    assert torch.equal(*results)
+
+
 @pytest.mark.usefixtures("kind")
 def test_what_is_no_number_is_seen() -> None:
     _, attention, feed_forward = blocks(UNEVEN, 0)
