@@ -41,7 +41,7 @@ soak: $(READY)
 	DEBLUR_SOAK=1 $(BIN)/pytest -rs tests/test_clouds.py
 
 # The pinned set; users get the ranges of pyproject.toml.
-KERNELS := $(addprefix src/deblur_cli/kernels/,kernels.cpp build.py)
+KERNELS := $(addprefix src/deblur_cli/kernels/,kernels.cpp blocks.cpp common.h build.py)
 $(READY): pyproject.toml constraints.txt hatch_build.py $(KERNELS)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip==26.3

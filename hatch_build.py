@@ -9,7 +9,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class KernelsHook(BuildHookInterface[Any]):
-    """Compiles src/deblur_cli/kernels/kernels.cpp before the files of a wheel are gathered."""
+    """Compiles the loops of src/deblur_cli/kernels before the files of a wheel are gathered."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """version: standard or editable."""

@@ -53,7 +53,8 @@ LACKS: dict[str, tuple[str, ...]] = {
     "+ folding": ("fused GELU", "bands", "loops"),
     "+ fused GELU": ("bands", "loops"),
     "+ bands": ("loops",),
-    "stream": (),  # + loops
+    "+ loops": ("half blocks",),
+    "stream": (),  # + half blocks in one loop, which are for float32
 }
 """The waterfall: which ideas of the engine are switched off, row by row."""
 
@@ -160,6 +161,8 @@ def forward_of(case: Case) -> Callable[[], Tensor]:
         layers.BAND_NUMBERS["cpu"] = WHOLE_FRAMES
     if "loops" in lacks:
         kernels.fits = lambda _: False
+    if "half blocks" in lacks:
+        kernels.fits_blocks = lambda _: False
     if "fused GELU" in lacks:
         layers.has_fused_gelu = lambda *_: False  # type: ignore[assignment]
     if "folding" in lacks:

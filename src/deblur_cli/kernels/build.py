@@ -1,4 +1,4 @@
-"""Compile kernels.cpp, once for each kind of processor. Used when the package is built; standard library only."""
+"""Compile kernels.cpp and blocks.cpp, once for each kind of processor. Used when the package is built; standard library only."""
 
 import os
 import platform
@@ -26,6 +26,7 @@ KINDS = {
 }
 """By speed."""
 
+SOURCES = ("kernels.cpp", "blocks.cpp")
 FLAGS = ("-O3", "-std=c++20", "-fopenmp", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 
 
@@ -41,11 +42,15 @@ def build(folder: Path = FOLDER) -> list[Path]:
 def _build(library: Path, kind: Kind) -> Path | None:
     compiler = os.environ.get("CXX", "c++")
     with tempfile.TemporaryDirectory() as folder:
-        compiled, linked = Path(folder) / "kernels.o", Path(folder) / library.name
+        linked = Path(folder) / library.name
+        compiled = [str(Path(folder) / f"{name}.o") for name in SOURCES]
         commands = (
-            [compiler, *FLAGS, *kind.flags, "-c", str(FOLDER / "kernels.cpp"), "-o", str(compiled)],
+            *(
+                [compiler, *FLAGS, *kind.flags, "-c", str(FOLDER / name), "-o", to]
+                for name, to in zip(SOURCES, compiled, strict=True)
+            ),
             # Without -fopenmp: its functions are those of the runtime that torch has loaded, so that there is one pool of threads.
-            [compiler, "-shared", "-s", str(compiled), "-o", str(linked)],
+            [compiler, "-shared", "-s", *compiled, "-o", str(linked)],
         )
         try:
             for command in commands:

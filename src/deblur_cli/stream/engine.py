@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from deblur_cli import kernels
 from deblur_cli.model import GDFN, MDTA, Downsample, LayerNorm, Restormer, TransformerBlock, Upsample
 from deblur_cli.stream.layers import Attention, Convolution, FeedForward, Hidden, Linear, Norm
 from deblur_cli.stream.windows import Axis
@@ -47,7 +48,7 @@ class Engine:
             start, stop = works_done[index : index + 2]
             for number, (attention, feed_forward) in enumerate(stages[index], 1):
                 attention(x, v, ys, xs)
-                feed_forward(x)
+                x, v = feed_forward(x, v)
                 tell(start + (stop - start) * number / len(stages[index]))
             return x
 
@@ -90,7 +91,9 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
     def linear(conv: nn.Conv2d, part: slice = everything, scale: Tensor | None = None) -> Linear:
         matrix = conv.weight.detach()[part].flatten(1).mT
         matrix = matrix if scale is None else scale.detach()[:, None] * matrix
-        return Linear(matrix.to(dtype).contiguous(), convert(conv.bias, part))
+        # Our own loops read panels of it; then it is kept for others as it is, without a copy.
+        kept = dtype == torch.float32 and kernels.fits(conv.weight.detach().flatten(1))
+        return Linear(matrix.to(dtype) if kept else matrix.to(dtype).contiguous(), convert(conv.bias, part))
 
     def convolution(
         conv: nn.Module, part: slice = everything, *, gelu: bool = False, to: torch.dtype = dtype

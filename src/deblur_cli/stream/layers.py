@@ -3,9 +3,10 @@
 Axes: h and w pixels, c channels (d of one head), y and x cells or windows of a frame.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from deblur_cli import kernels
 from deblur_cli.model import LayerNorm
+from deblur_cli.stream.loops import Pieces, beside
 from deblur_cli.stream.windows import Axis, Span
 
 BAND_NUMBERS = {"cpu": 1 << 22, "cuda": 1 << 28, "mps": 1 << 26}
@@ -120,6 +122,24 @@ class Hidden:
     norm: Norm
     parts: list[tuple[Linear, Convolution]]
 
+    @cached_property
+    def start(self) -> kernels.Start:
+        """The same, as our own loops take it."""
+        linears, convolutions = zip(*self.parts, strict=True)
+        taps, biases = zip(*(convolution.taps for convolution in convolutions), strict=True)
+        return kernels.Start(
+            LayerNorm.eps,
+            *self.norm.parameters,
+            torch.cat([kernels.panels(linear.matrix) for linear in linears]),
+            beside([linear.bias for linear in linears]),
+            cast("Tensor", beside(taps)),
+            beside(biases),
+        )
+
+    def pieces(self, ys: Sequence[Span], xs: Sequence[Span]) -> Pieces:
+        """A frame with these cells, cut for our own loops."""
+        return Pieces.plan(ys, xs, sum(linear.matrix.shape[1] for linear, _ in self.parts))
+
     def bands(self, x: Tensor) -> Iterator[tuple[int, int, list[Tensor]]]:
         """Frame (h, w, c) -> (first row, end row, parts (rows + 2, w, c') to be convolved), band after band.
 
@@ -165,9 +185,16 @@ class Attention:
             for i, rows in enumerate(ys.cells)
             for j, columns in enumerate(xs.cells)
         }
-        weights = self.weights(*self.statistics(x, cells, ys, xs), ys, xs)
+        ours = kernels.fits_blocks(x)
+        statistics = self.statistics_in_one(x, v, ys, xs) if ours else self.statistics(x, cells, ys, xs)
+        weights = self.weights(*statistics, ys, xs)
         project = rearrange(self.project_out.matrix.float(), "(h d) c -> h d c", h=len(self.temperature))
         folded = (weights.mT @ project).flatten(2, 3).to(x.dtype)
+        if ours:
+            folded = kernels.panels(folded)
+            for i, j in cells:
+                kernels.attention_end(x, v, ys.cells[i], xs.cells[j], folded[i, j], self.project_out.bias)
+            return
         for (i, j), values in cells.items():
             add_product(x[slice(*ys.cells[i]), slice(*xs.cells[j])], values, folded[i, j])
         if self.project_out.bias is not None:
@@ -196,6 +223,12 @@ class Attention:
                     gram[i, j] += gram_of(cell, heads)
                     squares[i, j] += squares_of(cell)
         return gram, squares
+
+    def statistics_in_one(self, x: Tensor, v: Tensor, ys: Axis, xs: Axis) -> tuple[Tensor, Tensor]:
+        """The same by our own loop, which leaves the values in v as a frame."""
+        pieces, heads = self.hidden.pieces(ys.cells, xs.cells), len(self.temperature)
+        gram, squares = kernels.attention_start(x, v, pieces.rows, pieces.columns, self.hidden.start, heads)
+        return pieces.sums(gram), pieces.sums(squares)
 
     def weights(self, gram: Tensor, squares: Tensor, ys: Axis, xs: Axis) -> Tensor:
         """softmax(temperature * q k^T / (|q| |k|)) of every window, averaged in every cell: (y, x, head, d, d)."""
@@ -277,12 +310,23 @@ class FeedForward:
     hidden: Hidden  # parts: gate with its GELU, value
     project_out: Linear
 
-    def __call__(self, x: Tensor) -> None:
-        """x += feed_forward(x), for a frame (h, w, c)."""
+    def __call__(self, x: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
+        """Frame (h, w, c) x, and room for another -> x + feed_forward(x), in one of the two, and the other, which is free from now on."""
+        if kernels.fits_blocks(x):
+            (h, w), start = x.shape[:2], self.hidden.start
+            pieces, bias = self.hidden.pieces([(0, h)], [(0, w)]), self.project_out.bias
+            kernels.feed_forward(x, room, pieces.rows, pieces.columns, start, self.panels, bias)
+            return room, x
         (_, gate), (_, value) = self.hidden.parts
         for top, bottom, wide in self.hidden.bands(x):
             gated = gate_product(gate, value, *wide)
             self.project_out.add(x[top:bottom].flatten(0, 1), gated.flatten(0, 1))
+        return x, room
+
+    @cached_property
+    def panels(self) -> Tensor:
+        """The projection, as our own loops take it."""
+        return kernels.panels(self.project_out.matrix)
 
 
 def gate_product(gate: Convolution, value: Convolution, gates: Tensor, values: Tensor) -> Tensor:
