@@ -566,7 +566,9 @@ def test_an_interrupt_while_libraries_are_imported_is_quiet(tmp_path: Path) -> N
         assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("command", [["info", "a.png"], ["evaluate", "a.png", "a.png"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "command", [["info", "a.png"], ["evaluate", "a.png", "a.png"]], ids=lambda words: words[0]
+)
 def test_a_broken_photo_is_told_and_the_program_ends(command: list[str], tmp_path: Path) -> None:
     whole = photo(str(tmp_path / "a.png")).read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
