@@ -301,10 +301,10 @@ def test_a_file_with_the_name_of_a_command(deblur: Deblur, tiny: str) -> None:
     assert deblur("./batch", "--weights", tiny, "-o", "b.png").code == 0
 
 
-def test_no_arguments_show_the_help(deblur: Deblur) -> None:
-    outcome = deblur()
-    assert outcome.code == 2
-    assert "--tile" in outcome.out + outcome.err
+@pytest.mark.parametrize("command", [[], ["sort"]], ids=str)
+def test_no_arguments_show_the_help_once(command: list[str], deblur: Deblur) -> None:
+    outcome = deblur(*command)
+    assert (outcome.code, (outcome.out + outcome.err).count("Usage:")) == (2, 1)
 
 
 def test_help_shows_the_options_of_the_default_command(deblur: Deblur) -> None:
