@@ -301,10 +301,10 @@ def test_a_file_with_the_name_of_a_command(deblur: Deblur, tiny: str) -> None:
     assert deblur("./batch", "--weights", tiny, "-o", "b.png").code == 0
 
 
-def test_no_arguments_show_the_help(deblur: Deblur) -> None:
-    outcome = deblur()
-    assert outcome.code == 2
-    assert "--tile" in outcome.out + outcome.err
+@pytest.mark.parametrize("command", [[], ["sort"]], ids=str)
+def test_no_arguments_show_the_help_once(command: list[str], deblur: Deblur) -> None:
+    outcome = deblur(*command)
+    assert (outcome.code, (outcome.out + outcome.err).count("Usage:")) == (2, 1)
 
 
 def test_help_shows_the_options_of_the_default_command(deblur: Deblur) -> None:
@@ -564,6 +564,20 @@ def test_an_interrupt_while_libraries_are_imported_is_quiet(tmp_path: Path) -> N
             continue
         assert process.returncode in (1, 130)  # 1: it had found already that there is no such file
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "command", [["info", "a.png"], ["evaluate", "a.png", "a.png"]], ids=lambda words: words[0]
+)
+def test_a_broken_photo_is_told_and_the_program_ends(command: list[str], tmp_path: Path) -> None:
+    whole = photo(str(tmp_path / "a.png")).read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    result = subprocess.run(
+        [SCRIPT, *command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: a.png: the PNG file is cut short")
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -1095,6 +1095,21 @@ def test_weights_that_are_missing_are_fetched_if_the_user_says_so(weights: str, 
     assert server.ranges == [None]
 
 
+@pytest.mark.parametrize(
+    "command", ["export -o net.onnx", "evaluate photo.png photo.png"], ids=lambda words: words.split()[0]
+)
+def test_other_commands_take_the_same_advice(command: str, deblur: Deblur) -> None:
+    put_photo()
+    data = tiny_checkpoint()
+    with Server(Answer(data)) as server:
+        text = COMPACT + table(url_source(server), name="motion", data=data)
+        missing = deblur(text, *command.split(), "--weights", "motion")
+        assert "deblur download-weights motion, or add --download" in missing.err
+        outcome = deblur(text, *command.split(), "--weights", "motion", "--download")
+        assert outcome.code != 3, outcome.err
+        assert "licence: for tests only; ask first" in outcome.err
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize(
     ("name", "config"),

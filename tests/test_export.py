@@ -172,6 +172,7 @@ def test_export_takes_a_checkpoint_a_size_and_half_precision(deblur: Deblur, tin
         (("-o", "net.onnx", "--size", "0"), 2, "--size 0 is no size"),
         (("-o", "net.onnx", "--size", "-8"), 2, "--size -8 is no size"),
         (("-o", "net.onnx", "--size", "800000"), 1, "GB of memory, and .* GB are free"),
+        (("-o", "/dev/null/net.onnx"), 1, "/dev/null: the folder cannot be made: .*\n *Choose another -o"),
         (("-o", "net.onnx", "--precision", "int8"), 2, "'int8' is not one of"),
     ],
 )

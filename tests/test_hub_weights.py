@@ -263,7 +263,9 @@ def test_list_and_check_know_what_was_fetched(hub: HubServer, deblur: Deblur) ->
     assert row.split()[-1] == "cache"
     listed = json.loads(deblur("download-weights", "--list", "--json", "hub:ann/net").out)
     assert [(each["name"], each["sha256"]) for each in listed] == [(pinned.name, sha256(TENSORS))]
-    assert "good: " in deblur("download-weights", "--check", "hub:ann/net").err
+    checked = deblur("download-weights", "--check", "hub:ann/net").err
+    assert "good: " in checked
+    assert "(its SHA-256 is the one that it had when it was fetched)" in checked  # nobody has published it
     damaged = Path(listed[0]["path"])
     damaged.write_bytes(OTHER)
     assert "damaged, or another file" in deblur("download-weights", "--check", "hub:ann/net").err

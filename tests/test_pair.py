@@ -79,6 +79,7 @@ def test_a_result_without_a_name_goes_beside_the_left_view(deblur: Deblur, dual:
         (["--right", "R.png"], 2, "a pair has two views"),
         (["a.png", "--left", "L.png", "--right", "R.png"], 2, "photos and a pair do not go together"),
         (["--left", "L.png", "--right", "L.png"], 2, "L.png cannot be both views of a pair"),
+        (["--left", "L.png", "--right", "./L.png"], 2, "L.png cannot be both views of a pair"),
         (["--left", "-", "--right", "R.png"], 2, "standard input is one photo, and a pair is two"),
         (["--left", "L.png", "--right", "-"], 2, "standard input is one photo, and a pair is two"),
         (["--left", "L.png", "--right", ""], 2, "the name of a photo is empty"),

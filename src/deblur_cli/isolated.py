@@ -12,6 +12,7 @@ from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 
 from deblur_cli.errors import PhotoError
@@ -66,6 +67,8 @@ class Isolated:
                 process = context.Process(target=_serve, args=(theirs, self._warm_up), daemon=True)
                 process.start()
                 theirs.close()
+                # It heeds no signal, and Python waits for it at its end: nobody need remember to close it.
+                Finalize(self, ours.close, exitpriority=0)
                 self._running = process, ours
             return self._running
 

@@ -66,7 +66,8 @@ def run_app(args: list[str]) -> int:
         code = app(args, prog_name="deblur", standalone_mode=False)
     except wrong_usage as error:
         if type(error).__name__ == "NoArgsIsHelpError":
-            typer.echo(error.ctx.get_help(), err=True)
+            if told := error.format_message():  # typer with rich has shown it by now
+                typer.echo(told, err=True)
             return 2
         command = error.ctx.command_path.removesuffix(f" {DEFAULT_COMMAND}") if error.ctx else "deblur"
         _use_our_words(error)

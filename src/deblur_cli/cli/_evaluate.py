@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deblur_cli.cli._app import app
-from deblur_cli.cli._options import Device, Precision, Quiet, Shake, Tile, Weights, Window, flag, parse_tile
+from deblur_cli.cli._options import (
+    Device,
+    Download,
+    Precision,
+    Quiet,
+    Shake,
+    Tile,
+    Weights,
+    Window,
+    flag,
+    parse_tile,
+)
 from deblur_cli.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +57,7 @@ def evaluate(
         Path, typer.Argument(metavar="SHARP", help="Its sharp original, or a folder with the same names.")
     ],
     weights: Weights = "auto",
+    download: Download = False,
     shake: Shake = "off",
     tile: Tile = "auto",
     window: Window = None,
@@ -62,6 +74,7 @@ def evaluate(
     Each at the best whole-pixel shift within 3 pixels, in sRGB as the photos are saved.
     """
     from deblur_cli.api import Deblurrer
+    from deblur_cli.cli._weights import fetched
     from deblur_cli.console import Console
     from deblur_cli.evaluate import evaluate_photo
     from deblur_cli.isolated import Isolated
@@ -70,6 +83,7 @@ def evaluate(
     console = Console(quiet=quiet)
     pairs = pair_photos(blurry, sharp, console)
     decoder = Isolated()
+    weights = fetched(weights, console) if download else weights
     deblurrer = Deblurrer(weights, device, precision, parse_tile(tile), window, shake=shake)
     rows = []
     failed = 0

@@ -7,7 +7,7 @@ import typer
 
 from deblur_cli import __version__
 from deblur_cli.cli._app import app
-from deblur_cli.cli._options import Overwrite, Quiet, Weights
+from deblur_cli.cli._options import Download, Overwrite, Quiet, Weights
 from deblur_cli.errors import DeblurError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def export(
         typer.Option("--output", "-o", metavar="FILE.onnx", help="The file to write.", show_default=False),
     ],
     weights: Weights = "auto",
+    download: Download = False,
     precision: Annotated[
         Literal["fp32", "fp16"], typer.Option(help="fp16 is half as large, and meant for graphics cards.")
     ] = "fp32",
@@ -39,6 +40,7 @@ def export(
 ) -> None:
     """Write a network as an ONNX file, and check it by onnxruntime."""
     from deblur_cli.api import find_weights_file
+    from deblur_cli.cli._weights import fetched
     from deblur_cli.console import Console
     from deblur_cli.loader import load_model
     from deblur_cli.photo import replace_file
@@ -59,7 +61,8 @@ def export(
             hint="Install them: pip install 'deblur-cli[onnx]'",
         ) from error
 
-    path, entry = find_weights_file(weights)
+    console = Console(quiet=quiet)
+    path, entry = find_weights_file(fetched(weights, console) if download else weights)
     model = load_model(path)
     unit = model.config.size_multiple
     side = _parse_size(size, unit)
@@ -67,10 +70,15 @@ def export(
     _refuse_what_memory_cannot_hold(needed_bytes(model.config, sizes[0]), size)
     data = write_onnx(model, precision=precision, size=side, about=_about(path, entry))
     worst = max(check(data, model, each, precision) for each in sizes)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeblurError(
+            f"{output.parent}: the folder cannot be made: {error.strerror}", hint="Choose another -o."
+        ) from error
     replace_file(output, data, overwrite=overwrite)
     what = f"{entry.name if entry else path}, {precision}, {f'{side}x{side} pixels' if side else 'any size'}"
-    Console(quiet=quiet).say(
+    console.say(
         f"{output}: {what}, {len(data) / 1e6:.1f} MB; checked, largest difference {worst:.1e} (pixels are 0 to 1)"
     )
 

@@ -122,9 +122,17 @@ def _named_photos(photos: list[str] | None, left: str | None, right: str | None)
         raise UsageError("photos and a pair do not go together", hint="Run it once for each.")
     if left is None or right is None:
         raise UsageError("a pair has two views", hint="For example: deblur --left L.png --right R.png")
-    if left == right:
+    if left == right or _are_one_file(left, right):
         raise UsageError(f"{left} cannot be both views of a pair", hint="Name two files.")
     return [left]
+
+
+def _are_one_file(left: str, right: str) -> bool:
+    """Under two names, too; not if one is missing, of which more is said later."""
+    try:
+        return Path(left).samefile(right)
+    except OSError:
+        return False
 
 
 def check_kernel_file(path: Path, photos: list[str], shake: str, *, overwrite: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from deblur_cli.cli._app import app
-from deblur_cli.cli._options import MaxMegapixels, Weights, checked_limit, flag
+from deblur_cli.cli._options import Download, MaxMegapixels, Weights, checked_limit, flag
 from deblur_cli.errors import UsageError
 
 
@@ -35,6 +35,7 @@ def web(
         ),
     ] = None,
     weights: Weights = "auto",
+    download: Download = False,
     max_megapixels: MaxMegapixels = 200,
 ) -> None:
     """Open a page in the browser: drop photos, see them sharpen, save."""
@@ -47,6 +48,12 @@ def web(
             "the page needs libraries that are not installed",
             hint="Install them: pip install 'deblur-cli[web]'",
         ) from error
+
+    if download:
+        from deblur_cli.cli._weights import fetched
+        from deblur_cli.console import Console
+
+        weights = fetched(weights, Console())
 
     def say(address: str) -> None:
         typer.echo("Open this address; Ctrl-C here ends it, and removes the photos it holds.", err=True)

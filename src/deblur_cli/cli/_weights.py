@@ -91,6 +91,15 @@ def pinned(options: "Options", console: "Console") -> "Options":
     return replace(options, weights=entry.name) if entry else options
 
 
+def fetched(weights: str, console: "Console") -> str:
+    """What --download makes of the value of --weights: the same, or motion for auto, and installed."""
+    if Path(weights).is_file():
+        return weights
+    name = "motion" if weights == "auto" else weights
+    fetch(name, console)
+    return name
+
+
 def fetch(name: str, console: "Console", *, offline: bool = False, anew: bool = False) -> WeightsEntry:
     """Have the weights of that name installed, and tell the user what they are, their licence, how far it is, and where; their entry.
 

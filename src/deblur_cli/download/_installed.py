@@ -32,6 +32,7 @@ class Installed:
 
 
 BY_HASH = "its SHA-256 is the published one"
+BY_PIN = "its SHA-256 is the one that it had when it was fetched"
 BY_HUB_HASH = "its SHA-256 is the one that the Hub states; none is published elsewhere"
 BY_SIZE = "checked by its size only: no SHA-256 of it is published"
 
@@ -84,7 +85,7 @@ def find_installed(entry: WeightsEntry, *, rehash: bool = False) -> Installed | 
 def expected_hash(entry: WeightsEntry, hub_hash: str | None = None) -> tuple[str | None, str]:
     """The SHA-256 that a new file must have, None if nobody knows, and in words what that means for the user."""
     if entry.sha256:
-        return entry.sha256, BY_HASH
+        return entry.sha256, BY_HASH if entry.listed else BY_PIN
     return (hub_hash, BY_HUB_HASH) if hub_hash else (None, BY_SIZE)
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import numpy as np
 from av.format import ContainerFormat
 
 from deblur_cli.errors import PhotoError
@@ -28,6 +29,8 @@ OPTIONS: dict[str, dict[str, str]] = {
     "ffv1": {"level": "3"},
 }
 """So fine that nobody sees a difference to the frames as they were restored."""
+X264_BELOW_AVX512 = "asm=AVX2"
+"""x264's loops for AVX-512 read memory that nobody has written: by what is in it, the bytes were these or those. The others agree among themselves."""
 THREADS = 4
 """Of an encoder. The bytes that x264, x265, VP8 and others write depend on it, so it is the same on every machine: a clip may go on elsewhere."""
 QP_TO_LAMBDA = 118
@@ -84,7 +87,7 @@ class Encoder:
         if clip.pixel_aspect:
             context.sample_aspect_ratio = clip.pixel_aspect
         context.gop_size, context.thread_count = SEGMENT_FRAMES, THREADS
-        context.options = dict(OPTIONS.get(self.name, {}))
+        context.options = self._options()
         if self.name in BY_SCALE:
             context.thread_count = 1
             context.flags |= av.codec.context.Flags.qscale
@@ -96,12 +99,24 @@ class Encoder:
         if _wants_global_header(self.muxer):
             context.flags |= av.codec.context.Flags.global_header
 
+    def _options(self) -> dict[str, str]:
+        options = dict(OPTIONS.get(self.name, {}))
+        if "x264-params" in options and _has_avx512():
+            options["x264-params"] += f":{X264_BELOW_AVX512}"
+        return options
+
     def start(self, clip: Clip) -> Any:  # noqa: ANN401
         """An encoder of its own, open."""
         context = av.CodecContext.create(self.name, "w")
         self.configure(context, clip)
         context.open()
         return context
+
+
+def _has_avx512() -> bool:
+    """As NumPy has found; its names are those of single extensions, or of the levels of x86-64."""
+    told: Any = np.show_config(mode="dicts")
+    return bool({"AVX512F", "AVX512_SKX", "X86_V4"} & {*told["SIMD Extensions"].get("found", ())})
 
 
 def _whole_clock(rate: Fraction) -> Fraction:
