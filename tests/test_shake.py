@@ -24,6 +24,7 @@ from deblur_cli.shake._curve import Curve, to_light, to_srgb
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._edges import kernels_of_edges
 from deblur_cli.shake._estimate import Guess, distinct, least_squares, likeness, pyramid
+from deblur_cli.shake._find import RARER_DB, doubt
 from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import centred, extent, rescaled, tidied
@@ -357,6 +358,15 @@ def test_where_the_network_and_edges_agree_is_the_kernel(curve: Curve) -> None:
 def test_a_photo_without_edges_has_no_kernel_of_them() -> None:
     frames = pyramid(torch.full((3, 64, 64), 0.5), Curve.LIGHT)[-1:]
     assert kernels_of_edges(frames).isfinite().all()
+
+
+def test_a_blur_of_values_is_doubted_in_a_photo_with_colours_alone() -> None:
+    gray, coloured = scene(32, 32, channels=1), scene(32, 32)
+    assert doubt(coloured, Curve.VALUES) == RARER_DB
+    assert not any(
+        doubt(*each)
+        for each in ((gray, Curve.VALUES), (gray.expand(3, -1, -1), Curve.VALUES), (coloured, Curve.LIGHT))
+    )
 
 
 def test_a_point_is_no_shake_and_extents_are_odd() -> None:

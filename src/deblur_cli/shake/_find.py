@@ -22,8 +22,10 @@ SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
 FINER_TURNS = 3
 """At each scale at which regions speak for the frame."""
-RARER_DB = 0.5
-"""By how much more has to be expected of a blur of values."""
+RARER_DB = 2.0
+"""By how much more has to be expected of a blur of values, in a photo with colours: gray ones are as often captures or scans whose values are no sRGB."""
+GRAY = 1e-3
+"""By how much colours may differ in a photo that has none."""
 COARSE = 200
 """Longest side of the frames at which one kernel is nearly right for all, even if the camera rolled."""
 
@@ -48,8 +50,10 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     scales = [dict(zip(pyramids, frames, strict=True)) for frames in zip(*pyramids.values(), strict=True)]
     small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])]
     starts = [guess for curve in Curve for guess in search.starts(device, curve)]
-    of_network, of_edges = search.climb(starts, small, predictor, _gain), _by_edges(small[-1])
-    guesses = agreed(small, predictor, device) + of_edges + _in_common(of_network, of_edges, predictor)
+    of_network = _best_of_each(search.climb(starts, small, predictor, _gain))
+    of_edges = _by_edges(small[-1])
+    guesses = of_network + of_edges + agreed(small, predictor, device)
+    guesses += _in_common(of_network, of_edges, predictor)
     best = max(_judged(guesses), key=lambda guess: _expected(guess, light, alone))
     tell(0.5)
     frames = pyramids[best.curve]
@@ -69,6 +73,11 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     full = fit_into(full, min(extent(full, beyond=NOTHING), LARGEST))
     shake = Shake(full[None].cpu(), torch.tensor([[gain / 2]]).sigmoid(), last.curve)
     return Seen(shake, gain, _coarse(best), frames)
+
+
+def _best_of_each(guesses: list[search.Guess]) -> list[search.Guess]:
+    """Of each curve, from the best guess to the worst."""
+    return [next(guess for guess in guesses if guess.curve is curve) for curve in Curve]
 
 
 def _by_edges(frames: Mapping[Curve, search.Frame]) -> list[search.Guess]:
@@ -108,7 +117,7 @@ def varied(seen: Seen) -> Shake:
 
 
 def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:
-    """What the fusion expects of a guess, in dB, at the size of its frame, and, half as much, the judge; of a blur of values a little less."""
+    """What the fusion expects of a guess, in dB, at the size of its frame, and, half as much, the judge; less `doubt`."""
     if guess.frame is None:
         return 0.0
     size = (guess.frame.light.shape[-2], guess.frame.light.shape[-1])
@@ -119,7 +128,13 @@ def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:
         for each in (light, alone)
     )
     undone = joined(before, after, Shake(guess.kernels[None].cpu(), torch.ones(1, 1), guess.curve))
-    return undone.gain + guess.gain / 2 - RARER_DB * (guess.curve is Curve.VALUES)
+    return undone.gain + guess.gain / 2 - doubt(light, guess.curve)
+
+
+def doubt(light: Tensor, curve: Curve) -> float:
+    """What is taken off of what is expected, in dB, if a photo, (c, h, w), is undone in that curve."""
+    coloured = any(not plane.allclose(light[0], atol=GRAY) for plane in light[1:])
+    return RARER_DB if curve is Curve.VALUES and coloured else 0.0
 
 
 def _gain(kernels: Tensor, frame: search.Frame) -> float:

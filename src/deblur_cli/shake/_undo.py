@@ -13,7 +13,7 @@ from torch import Tensor
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._estimate import Frame, pyramid, telling_places
-from deblur_cli.shake._find import RARER_DB, find, varied
+from deblur_cli.shake._find import doubt, find, varied
 from deblur_cli.shake._fusion import gain_of
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
@@ -24,9 +24,9 @@ MARGIN_DB = 1.2
 """What undoing a shake is expected to gain over the network alone, at least, to be done."""
 DOUBT = 0.5
 """Of the decibels by which the judge finds one kernel for all harmful: so much more has to be expected."""
-ROLLED, NEARLY_DB = 0.24, 0.35
+ROLLED, NEARLY_DB, CLEARLY_DB = 0.24, 0.35, 0.75
 """The variety from which on a camera has likely rolled; its kernels are then taken though so much less is expected of them: one kernel for such a photo may do great harm, they do
-little where it had not.
+little where it had not. Below it they are taken if so much more is expected.
 """
 HOPELESS_DB = 0.2
 """Above it, kernels that vary over the frame are tried, too."""
@@ -99,12 +99,13 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     left = Undone(alone, "left", LEFT, 0.0, seen.shake)
     shake = seen.shake
     gain, _ = _expected(light, alone, shake, seen.frames[-1])
-    margin = MARGIN_DB + DOUBT * max(0.0, -seen.gain)
+    least = MARGIN_DB + doubt(light, shake.curve)
+    margin = least + DOUBT * max(0.0, -seen.gain)
     if gain > HOPELESS_DB:
         other = varied(seen)
         other_gain, _ = _expected(light, alone, other, seen.frames[-1])
-        if other_gain > gain - NEARLY_DB * (other.variety > ROLLED):
-            shake, gain, margin = other, other_gain, MARGIN_DB
+        if other_gain > gain + (-NEARLY_DB if other.variety > ROLLED else CLEARLY_DB):
+            shake, gain, margin = other, other_gain, least
     if gain < margin:
         return left
     after = joined(light, alone, shake, lambda share: tell(0.5 + share / 2))
@@ -115,7 +116,7 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
 
 
 def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
-    """What undoing it is expected to gain, in dB, for all that can be told without knowing where it comes from, of a blur of values a little less; 0 where it would not
+    """What undoing it is expected to gain, in dB, for all that can be told without knowing where it comes from, less `doubt`; 0 where it would not
     be believed.
     """
     if min(light.shape[-2:]) < SMALLEST_SIDE:
@@ -123,7 +124,7 @@ def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
         gain, share = after.gain, after.share
     else:
         gain, share = _expected(light, alone, shake, pyramid(light, shake.curve)[-1])
-    return gain - RARER_DB * (shake.curve is Curve.VALUES) if share > EXPLAINED else 0.0
+    return gain - doubt(light, shake.curve) if share > EXPLAINED else 0.0
 
 
 def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> tuple[float, float]:
