@@ -27,6 +27,9 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+SHARES = {"a first photo": 0, "a tenth": 0.1, "half": 0.5, "all": 1}
+"""After so much of the photos memory is looked at."""
+
 
 def make(folder: Path, count: int) -> None:
     """`count` names of one file, a thousand in a folder."""
@@ -41,8 +44,8 @@ def make(folder: Path, count: int) -> None:
 
 def run(
     nodes: Nodes, script: Path, folder: Path, out: Path, count: int, pause_s: float, *options: str
-) -> tuple[float, float, tuple[float, float], tuple[float, float]]:
-    """Seconds from the first photo to the last, processor seconds of the first process, its MiB and the head's after a tenth, and at the end."""
+) -> tuple[float, float, list[str]]:
+    """Seconds from the first photo to the last, processor seconds of the first process, and after each of SHARES the MiB of it and of the head."""
     command = [
         sys.executable,
         str(script),
@@ -55,20 +58,20 @@ def run(
         *options,
     ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started, settled, early = 0.0, 0, (0.0, 0.0)
+    started, settled, memory = 0.0, 0, []
+    due = [max(1, int(count * share)) for share in SHARES.values()]
     environment = {**ENVIRONMENT, "DEBLUR_TEST_PAUSE_S": str(pause_s)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         for _ in process.stdout or ():
             started = started or time.monotonic()
             settled += 1
-            if settled == count // 10:
-                early = resident_mib(process.pid), head_mib(nodes)
-            if settled == count:
-                ended, late = time.monotonic(), (resident_mib(process.pid), head_mib(nodes))
+            if settled in due:
+                ended = time.monotonic()
+                memory.append(f"{resident_mib(process.pid):.0f}, {head_mib(nodes):.0f}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert process.returncode == 0
     processor_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return ended - started, processor_s, early, late
+    return ended - started, processor_s, memory
 
 
 def resident_mib(pid: int) -> float:
@@ -84,11 +87,9 @@ def head_mib(nodes: Nodes) -> float:
 
 def main(count: int, *, copied: bool) -> None:
     """Measure, and print."""
-    print(
-        "| photos | each takes | by | s | ms a photo | processor ms a photo, first process"
-        " | its MiB and those of Ray's head after a tenth | at the end |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    columns = ["photos", "each takes", "by", "s", "ms a photo", "processor ms a photo, first process"]
+    columns += [f"its MiB and those of Ray's head after {share}" for share in SHARES]
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root, "in")
         make(folder, count)
@@ -105,7 +106,7 @@ def main(count: int, *, copied: bool) -> None:
                 ways = [(0.01, "Ray, 3 workers that copy", Path(__file__).with_name("copying_batch.py"), ray)]
             for pause_s, by, script, options in ways:
                 out = Path(root, f"{by} {pause_s}")
-                took_s, processor_s, early, late = run(nodes, script, folder, out, count, pause_s, *options)
+                took_s, processor_s, memory = run(nodes, script, folder, out, count, pause_s, *options)
                 row = [
                     f"{count:,}",
                     f"{pause_s * 1000:.0f} ms",
@@ -114,7 +115,7 @@ def main(count: int, *, copied: bool) -> None:
                     f"{took_s / count * 1000:.2f}",
                 ]
                 row.append(f"{processor_s / count * 1000:.2f}")
-                row += [f"{first:.0f}, {head:.0f}" for first, head in (early, late)]
+                row += memory
                 print("| " + " | ".join(row) + " |", flush=True)
 
 

@@ -144,6 +144,15 @@ def test_a_node_dies_and_its_photos_are_done_by_others(
     assert_clean(store, buckets.sharp)
 
 
+def test_the_head_of_the_cluster_remembers_no_photos(store: Store, nodes: Nodes) -> None:
+    buckets = Buckets(store, nodes.address, "remembered", photos(12))
+    result = buckets.run(DEBLUR_TEST_PAUSE_S="0.3")  # takes over a second: the head is told once in one
+    assert result.counts() == (12, 0, 0, 0)
+    code = f"import ray; ray.init('{nodes.address}', log_to_driver=False); print(ray.timeline())"
+    seen = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert "exchange" not in seen
+
+
 @soak
 def test_the_first_process_is_killed_and_a_second_run_goes_on(
     store: Store, nodes: Nodes, originals: dict[str, bytes], expected: dict[str, bytes]

@@ -133,6 +133,7 @@ class Actors:
             memory=needs.memory_bytes,
             max_concurrency=2,
             max_restarts=0,
+            enable_task_events=False,  # the head would keep several kilobytes of each question
         )
         self._new: Callable[[], ActorWorker] = lambda: ActorWorker(remote.remote(make_process, files))
         self._needs, self._most, self._say = needs, most, say
