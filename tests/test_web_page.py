@@ -495,8 +495,8 @@ def test_a_crash_of_the_worker_is_told_and_the_page_goes_on(
     page.drop([EXAMPLES / "astronaut.jpg", blurred(tmp_path / "b.png", (64, 64))])
     wait_for(lambda: page.statuses()[:1] == ["working"])
     wait_for(lambda: page.statuses()[1:] == ["waiting"])
-    assert serious(page) == []  # while it works
     in_earnest.worker(torch=True).kill()
+    assert serious(page) == []  # while it works
     assert page.wait_settled(2) == ["failed", "done"]
     assert "was killed (SIGKILL)" in page.get("#problem").text
     assert page.shown("#again")
