@@ -1,12 +1,14 @@
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from deblur_cli import kernels
+from deblur_cli.kernels.build import KINDS
 from deblur_cli.model import Restormer, RestormerConfig
 
 # Networks as tiny as ours gain nothing from a second thread, and lose much where other programs want the cores too.
@@ -83,3 +85,16 @@ def parity_case() -> Callable[[str], tuple[RestormerConfig, dict[str, Tensor], d
         return config, state, tensors
 
     return load
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each kind of loops that this processor has."""
+    monkeypatch.setenv("DEBLUR_KERNELS", request.param)
+    kernels.library.cache_clear()
+    loaded = kernels.library()
+    if loaded is None or not loaded._name.endswith(f"{request.param}.so"):
+        kernels.library.cache_clear()
+        pytest.skip(f"{request.param}: not compiled, or not for this processor")
+    yield
+    kernels.library.cache_clear()

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from conftest import random_model
 from deblur_cli import kernels, stream
-from deblur_cli.kernels.build import KINDS
 from deblur_cli.model import RestormerConfig, TransformerBlock
 from deblur_cli.stream.engine import lay_out
 from deblur_cli.stream.layers import Attention, FeedForward
@@ -26,19 +25,6 @@ FAMILY = {
     "biases, norm without": replace(UNEVEN, bias=True, layer_norm="BiasFree"),
 }
 CASES = [(0, (1, 1)), (0, (9, 70)), (1, (70, 3)), (1, (131, 33))]
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each kind of loops that this processor has."""
-    monkeypatch.setenv("DEBLUR_KERNELS", request.param)
-    kernels.library.cache_clear()
-    loaded = kernels.library()
-    if loaded is None or not loaded._name.endswith(f"{request.param}.so"):
-        kernels.library.cache_clear()
-        pytest.skip(f"{request.param}: not compiled, or not for this processor")
-    yield
-    kernels.library.cache_clear()
 
 
 @pytest.fixture

@@ -15,19 +15,6 @@ DTYPES = [torch.float32, torch.bfloat16]
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Each kind of loops that this processor has."""
-    monkeypatch.setenv("DEBLUR_KERNELS", request.param)
-    kernels.library.cache_clear()
-    loaded = kernels.library()
-    if loaded is None or not loaded._name.endswith(f"{request.param}.so"):
-        kernels.library.cache_clear()
-        pytest.skip(f"{request.param}: not compiled, or not for this processor")
-    yield request.param
-    kernels.library.cache_clear()
-
-
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
 def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(request.param)
