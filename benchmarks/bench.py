@@ -54,7 +54,7 @@ LACKS: dict[str, tuple[str, ...]] = {
     "+ fused GELU": ("bands", "loops"),
     "+ bands": ("loops",),
     "+ loops": ("half blocks",),
-    "stream": (),  # + half blocks in one loop, which are for float32
+    "stream": (),  # + half blocks in one loop
 }
 """The waterfall: which ideas of the engine are switched off, row by row."""
 

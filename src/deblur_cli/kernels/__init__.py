@@ -1,5 +1,5 @@
 """What torch is slow at in a Restormer on a CPU, by kernels.cpp: one set of loops for restoring and for training; and, by
-blocks.cpp, half a block in one loop, for restoring in float32.
+blocks.cpp, half a block in one loop, for restoring.
 
 build.py compiles them, where there is a compiler, once for each kind of processor; the best one for this processor is loaded
 through ctypes. Where none is, `fits` says no, and whoever asked does it with torch. Nothing here knows of a whole network.
@@ -24,9 +24,11 @@ PANEL = 16
 """Matrices of blocks.cpp lie in panels of so many columns."""
 
 _HALF, _POINTER, _NUMBER, _REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-_PIECES = (*2 * (_POINTER,), *3 * (_NUMBER,), *2 * (_POINTER, _NUMBER), _NUMBER, _REAL, *6 * (_POINTER,))
+_FRAMES = (_HALF, *2 * (_POINTER,))
+_START = (_REAL, *3 * (_POINTER,), _NUMBER, *2 * (_POINTER,))
+_PIECES = (*_FRAMES, *3 * (_NUMBER,), *2 * (_POINTER, _NUMBER), _NUMBER, *_START)
 SIGNATURES = {
-    "attention_end": (*2 * (_POINTER,), *6 * (_NUMBER,), *2 * (_POINTER,)),
+    "attention_end": (*_FRAMES, *6 * (_NUMBER,), *2 * (_POINTER,)),
     "attention_start": (*_PIECES, *2 * (_POINTER,)),
     "depthwise": (_HALF, *4 * (_POINTER,), *7 * (_NUMBER,)),
     "depthwise_weight_grad": (_HALF, *3 * (_POINTER,), *4 * (_NUMBER,)),
@@ -37,8 +39,9 @@ SIGNATURES = {
     "layer_norm": (_HALF, *4 * (_POINTER,), *2 * (_NUMBER,), _REAL),
     "layer_norm_grad": (_HALF, *5 * (_POINTER,), *2 * (_NUMBER,), _REAL),
     "squares": (_HALF, *2 * (_POINTER,), *2 * (_NUMBER,)),
+    "takes_half": (),
 }
-"""The functions of both sources; `_HALF`, in kernels.cpp only: whether their tensors are bfloat16."""
+"""The functions of both sources; `_HALF`: whether their tensors are bfloat16."""
 
 
 @cache
@@ -71,12 +74,16 @@ def fits(x: Tensor) -> bool:
 
 
 def fits_blocks(x: Tensor) -> bool:
-    """Whether `feed_forward`, `attention_start` and `attention_end` take tensors like this one."""
-    return x.dtype == torch.float32 and fits(x)
+    """Whether `feed_forward`, `attention_start` and `attention_end` take tensors like this one. In bfloat16 they are for AVX512-BF16: on AMX, oneDNN is faster."""
+    if x.dtype == torch.float32 or not fits(x):
+        return fits(x)
+    found = library()
+    amx = torch.cpu.get_capabilities().get("amx_bf16")
+    return x.shape[-1] % 2 == 0 and found is not None and bool(found.takes_half()) and not amx
 
 
 def call(name: str, like: Tensor, *arguments: Tensor | float | None) -> None:
-    """A function of kernels.cpp, on tensors of `like`'s dtype and on float32 parameters."""
+    """A function on tensors of `like`'s dtype."""
     _run(name, like.dtype == torch.bfloat16, *arguments)
 
 
@@ -135,41 +142,52 @@ def squares(x: Tensor) -> Tensor:
 class Start(NamedTuple):
     """How half a block begins: a norm, a 1x1 convolution to a wide layer of two parts, a depthwise 3x3 convolution.
 
-    Matrix: the `panels` of both parts. Everything else of the wide layer: both parts, each padded to whole panels, and one more panel.
+    matrix: the `panels` of both parts. Everything else of the wide layer: both parts, each padded to whole panels.
     """
 
     eps: float
     norm_weight: Tensor | None
     norm_bias: Tensor | None
-    matrix: Tensor
-    bias: Tensor | None
-    taps: Tensor  # (9, n)
+    matrix: Tensor  # its last row is the bias, if there is one
+    depth: int  # how many rows or, in bfloat16, pairs of rows it has
+    taps: Tensor  # (9, n), or `pairs_of_taps`
     taps_bias: Tensor | None
 
 
 def panels(matrix: Tensor) -> Tensor:
-    """(..., k, n) -> (..., panels, k, PANEL), padded with zeros: as blocks.cpp takes matrices."""
-    padded = F.pad(matrix, (0, -matrix.shape[-1] % PANEL))
-    return padded.reshape(*padded.shape[:-1], -1, PANEL).transpose(-2, -3).contiguous()
+    """(k, n) -> (panels, k, PANEL), padded with zeros; in bfloat16 (panels, k / 2, PANEL, 2): as blocks.cpp takes matrices, or any of (..., k, n)."""
+    each = 2 if matrix.dtype == torch.bfloat16 else 1
+    padded = F.pad(matrix, (0, -matrix.shape[-1] % PANEL, 0, -matrix.shape[-2] % each))
+    *before, k, n = padded.shape
+    parts = padded.reshape(*before, k // each, each, n // PANEL, PANEL)
+    return parts.movedim(-2, -4).transpose(-1, -2).contiguous()
+
+
+def pairs_of_taps(taps: Tensor) -> Tensor:
+    """(9, n) -> (12, n, 2) bfloat16: for each row a, b, c of a kernel (c, 0), (a, b), (b, c), (0, a), as blocks.cpp multiplies pairs of pixels."""
+    a, b, c = taps.reshape(3, 3, -1).unbind(1)
+    zero = torch.zeros_like(a)
+    pairs = torch.stack([torch.stack(pair, -1) for pair in ((c, zero), (a, b), (b, c), (zero, a))], 1)
+    return pairs.flatten(0, 1).bfloat16().contiguous()
 
 
 def feed_forward(
     x: Tensor, out: Tensor, rows: Tensor, columns: Tensor, start: Start, project: Tensor, bias: Tensor | None
 ) -> None:
     """Out = x + the gated feed-forward of x: frames (h, w, c). rows, columns: spans (n, 2) of pieces; project: `panels`."""
-    pieces = (rows, len(rows), columns, len(columns))
-    _run("feed_forward", x, out, *x.shape, *pieces, project.shape[-2], *start, project, bias)
+    pieces, hidden = (rows, len(rows), columns, len(columns)), project.shape[-3] * project.shape[-1]
+    call("feed_forward", x, x, out, *x.shape, *pieces, hidden, *start, project, _float(bias))
 
 
 def attention_start(
     x: Tensor, v: Tensor, rows: Tensor, columns: Tensor, start: Start, heads: int
 ) -> tuple[Tensor, Tensor]:
-    """Fills v with the values of x; of each piece, q k^T (rows, columns, heads, d, d) and squared norms of q and k (rows, columns, 2 c)."""
+    """Fills v with the values of x; of each piece, in float32, q k^T (rows, columns, heads, d, d) and squared norms of q and k (rows, columns, 2 c)."""
     c, pieces = x.shape[-1], (rows, len(rows), columns, len(columns))
     d = c // heads
-    gram = x.new_empty(len(rows), len(columns), heads, d, d + -d % PANEL)
-    squares = x.new_empty(len(rows), len(columns), 2 * c + -2 * c % PANEL)
-    _run("attention_start", x, v, *x.shape, *pieces, heads, *start, gram, squares)
+    gram = torch.empty(len(rows), len(columns), heads, d, d + -d % PANEL)
+    squares = torch.empty(len(rows), len(columns), 2 * c + -2 * c % PANEL)
+    call("attention_start", x, x, v, *x.shape, *pieces, heads, *start, gram, squares)
     return gram[..., :d], squares[..., : 2 * c]
 
 
@@ -177,4 +195,8 @@ def attention_end(
     x: Tensor, v: Tensor, rows: tuple[int, int], columns: tuple[int, int], matrix: Tensor, bias: Tensor | None
 ) -> None:
     """These rows and columns of x += those of v times a matrix in `panels`, plus bias; x and v are frames (h, w, c)."""
-    _run("attention_end", x, v, *x.shape[1:], *rows, *columns, matrix, bias)
+    call("attention_end", x, x, v, *x.shape[1:], *rows, *columns, matrix, _float(bias))
+
+
+def _float(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.float()

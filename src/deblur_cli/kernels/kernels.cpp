@@ -106,7 +106,7 @@ void depthwise(int64_t half, const void* x, const float* weight, const float* bi
         if (y + 1 < bottom) expect(from + ((y + 2) * w + first) * c, from + ((y + 2) * w + end) * c);
         for_blocks(c, [&](int64_t at, int64_t) {
           T* to = (T*)out + (y * (right - left) - left) * c + at;
-          slide(rows, first, end, w, c, at, weight, bias, [&](int64_t i, Floats sum) { store(to + i * c, sum); });
+          slide(rows.at(at), first, end, w, c, weight + at, c, bias ? bias + at : nullptr, [&](int64_t i, Floats sum) { store(to + i * c, sum); });
         });
       }
     });
@@ -126,9 +126,9 @@ void gated(int64_t half, const void* gate, const void* value, const float* gate_
         for_blocks(c, [&](int64_t at, int64_t) {
           T* to = (T*)out + y * w * c + at;
           Floats open[kColumns];
-          slide(gates, first, end, w, c, at, gate_weight, gate_bias, [&](int64_t i, Floats sum) { open[i - first] = sum; });
+          slide(gates.at(at), first, end, w, c, gate_weight + at, c, gate_bias ? gate_bias + at : nullptr, [&](int64_t i, Floats sum) { open[i - first] = sum; });
           for (int64_t i = 0; i < end - first; i++) open[i] *= normal(open[i]);
-          slide(values, first, end, w, c, at, value_weight, value_bias,
+          slide(values.at(at), first, end, w, c, value_weight + at, c, value_bias ? value_bias + at : nullptr,
                 [&](int64_t i, Floats sum) { store(to + i * c, open[i - first] * sum); });
         });
       }

@@ -88,12 +88,19 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
     def convert(weight: Tensor | None, part: slice = everything, to: torch.dtype = dtype) -> Tensor | None:
         return None if weight is None else weight.detach()[part].to(to)
 
-    def linear(conv: nn.Conv2d, part: slice = everything, scale: Tensor | None = None) -> Linear:
+    def linear(
+        conv: nn.Conv2d, part: slice = everything, scale: Tensor | None = None, *, of_block: bool = True
+    ) -> Linear:
         matrix = conv.weight.detach()[part].flatten(1).mT
+        if (
+            of_block
+            and scale is None
+            and kernels.fits_blocks(conv.weight.new_empty(0, len(matrix), dtype=dtype))
+        ):
+            # Our own loops read panels of it; the model's numbers are kept for others, without a copy.
+            return Linear(matrix, convert(conv.bias, part))
         matrix = matrix if scale is None else scale.detach()[:, None] * matrix
-        # Our own loops read panels of it; then it is kept for others as it is, without a copy.
-        kept = dtype == torch.float32 and kernels.fits(conv.weight.detach().flatten(1))
-        return Linear(matrix.to(dtype) if kept else matrix.to(dtype).contiguous(), convert(conv.bias, part))
+        return Linear(matrix.to(dtype).contiguous(), convert(conv.bias, part))
 
     def convolution(
         conv: nn.Module, part: slice = everything, *, gelu: bool = False, to: torch.dtype = dtype
@@ -138,7 +145,7 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
         return Convolution(kernel.contiguous(memory_format=torch.channels_last), conv.bias, groups=1)
 
     def reduce(conv: nn.Conv2d) -> tuple[Linear, Linear]:
-        whole, half = linear(conv), conv.in_channels // 2
+        whole, half = linear(conv, of_block=False), conv.in_channels // 2
         return Linear(whole.matrix[:half], whole.bias), Linear(whole.matrix[half:], None)
 
     m = model
@@ -150,7 +157,7 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
         ups=[up(m.up4_3), up(m.up3_2), up(m.up2_1)],
         reduces=[reduce(m.reduce_chan_level3), reduce(m.reduce_chan_level2), None],
         decoders=[stage(m.decoder_level3), stage(m.decoder_level2), stage(m.decoder_level1, m.refinement)],
-        skip=linear(m.skip_conv) if m.config.dual_pixel else None,
+        skip=linear(m.skip_conv, of_block=False) if m.config.dual_pixel else None,
         output=convolution(m.output),
         unshuffle=m.config.unshuffle,
     )

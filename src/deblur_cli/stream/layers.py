@@ -46,21 +46,26 @@ class Norm:
 
 @dataclass(frozen=True)
 class Linear:
-    """A 1x1 convolution as a product of pixels (n, c) and a matrix (c, c')."""
+    """A 1x1 convolution as a product of pixels (n, c) and a matrix (c, c'). In a block that our own loops run, the matrix stays in float32."""
 
     matrix: Tensor
     bias: Tensor | None
 
+    @property
+    def with_bias(self) -> Tensor:
+        """The matrix, and below it the bias, if there is one."""
+        return self.matrix if self.bias is None else torch.cat([self.matrix, self.bias[None]])
+
     def write(self, out: Tensor, x: Tensor) -> None:
         """out = x matrix + bias."""
         if self.bias is None:
-            torch.mm(x, self.matrix, out=out)
+            torch.mm(x, self.matrix.to(x.dtype), out=out)
         else:
-            torch.addmm(self.bias, x, self.matrix, out=out)
+            torch.addmm(self.bias, x, self.matrix.to(x.dtype), out=out)
 
     def add(self, total: Tensor, x: Tensor) -> None:
         """Total += x matrix + bias; the sum is part of the product, with no pass of its own."""
-        total.addmm_(x, self.matrix)
+        total.addmm_(x, self.matrix.to(x.dtype))
         if self.bias is not None:
             total += self.bias
 
@@ -127,18 +132,22 @@ class Hidden:
         """The same, as our own loops take it."""
         linears, convolutions = zip(*self.parts, strict=True)
         taps, biases = zip(*(convolution.taps for convolution in convolutions), strict=True)
+        matrix = torch.cat([kernels.panels(linear.with_bias.to(self.dtype)) for linear in linears])
+        both = cast("Tensor", beside(taps))
+        both = kernels.pairs_of_taps(both) if self.dtype == torch.bfloat16 else both
         return kernels.Start(
-            LayerNorm.eps,
-            *self.norm.parameters,
-            torch.cat([kernels.panels(linear.matrix) for linear in linears]),
-            beside([linear.bias for linear in linears]),
-            cast("Tensor", beside(taps)),
-            beside(biases),
+            LayerNorm.eps, *self.norm.parameters, matrix, matrix.shape[1], both, beside(biases)
         )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the frames."""
+        return self.norm.weight.dtype
 
     def pieces(self, ys: Sequence[Span], xs: Sequence[Span]) -> Pieces:
         """A frame with these cells, cut for our own loops."""
-        return Pieces.plan(ys, xs, sum(linear.matrix.shape[1] for linear, _ in self.parts))
+        wide = sum(linear.matrix.shape[1] for linear, _ in self.parts)
+        return Pieces.plan(ys, xs, wide * self.dtype.itemsize)
 
     def bands(self, x: Tensor) -> Iterator[tuple[int, int, list[Tensor]]]:
         """Frame (h, w, c) -> (first row, end row, parts (rows + 2, w, c') to be convolved), band after band.
@@ -326,7 +335,7 @@ class FeedForward:
     @cached_property
     def panels(self) -> Tensor:
         """The projection, as our own loops take it."""
-        return kernels.panels(self.project_out.matrix)
+        return kernels.panels(self.project_out.matrix.to(self.hidden.dtype))
 
 
 def gate_product(gate: Convolution, value: Convolution, gates: Tensor, values: Tensor) -> Tensor:

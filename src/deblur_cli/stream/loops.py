@@ -1,6 +1,6 @@
 """What `kernels` needs to run half a block in one loop: a frame cut into pieces, and parameters side by side.
 
-For float32 on a processor that `kernels` has loops for; elsewhere `layers` does the same in torch.
+For a processor that `kernels` has such loops for; elsewhere `layers` does the same in torch.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,18 @@ from torch import Tensor
 from deblur_cli import kernels
 from deblur_cli.stream.windows import Span
 
-CACHE_NUMBERS = 1 << 16
-"""Three rows of a piece of the wide layer have about so many at most: half of a small L2 cache."""
+CACHE_BYTES = 1 << 18
+"""Three rows of a piece of the wide layer take about so many at most: half of a small L2 cache."""
 PIECE_ROWS = 128
 """At most: each piece keeps sums of its own."""
 
 
 def beside(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """(..., n) and (..., m) -> both, each padded to whole panels, and one more panel that keeps pixels apart; None if they are."""
+    """(..., n) and (..., m) -> both, each padded to whole panels; None if they are."""
     given = [part for part in parts if part is not None]
     if not given:
         return None
-    padded = [F.pad(part, (0, -part.shape[-1] % kernels.PANEL)) for part in given]
-    return F.pad(torch.cat(padded, -1), (0, kernels.PANEL)).contiguous()
+    return torch.cat([F.pad(part, (0, -part.shape[-1] % kernels.PANEL)) for part in given], -1).contiguous()
 
 
 class Pieces(NamedTuple):
@@ -38,9 +37,9 @@ class Pieces(NamedTuple):
     column_cells: Tensor
 
     @classmethod
-    def plan(cls, ys: Sequence[Span], xs: Sequence[Span], wide: int) -> "Pieces":
-        """Spans of the cells of a frame, and the channels of its wide layer."""
-        columns, column_cells = cut(xs, 64 if 3 * 64 * wide <= CACHE_NUMBERS else 32)
+    def plan(cls, ys: Sequence[Span], xs: Sequence[Span], wide_bytes: int) -> "Pieces":
+        """Spans of the cells of a frame, and the size of a pixel of its wide layer."""
+        columns, column_cells = cut(xs, 64 if 3 * 64 * wide_bytes <= CACHE_BYTES else 32)
         levels = levels_for(torch.get_num_threads(), ys[-1][1], len(columns))
         return cls(*cut(ys, min(PIECE_ROWS, -(-ys[-1][1] // levels))), columns, column_cells)
 
