@@ -78,7 +78,7 @@ def main() -> None:
     if options.rehearse:
         torch.set_num_threads(1)
         tiny = RestormerConfig(dim=8, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1)
-        bench = Bench(torch.device("cpu"), tiny, (32, 32), (32, 48), (64, 96), 32, 1, 2, 0, "eager")
+        bench = Bench(torch.device("cpu"), tiny, (32, 32), (32, 48), (64, 192), 32, 1, 2, 0, "eager")
     else:
         bench = Bench(
             torch.device(options.device),
