@@ -347,3 +347,8 @@ def test_networks_laid_out_for_a_card_are_the_same(
     assert {width % card.MULTIPLE for width in widths} == {0}
     result = engine.run(photo[0], window, lambda _: None)[None]
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+
+    result = lay_out(model, torch.bfloat16).run(photo[0], window, lambda _: None)[None]
+    monkeypatch.undo()
+    error = (stream.run(model, photo, window=window, dtype=torch.bfloat16) - expected).square().mean()
+    assert (result - expected).square().mean() < 1.5 * error

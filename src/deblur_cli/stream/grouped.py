@@ -21,13 +21,9 @@ def conv2d(x: Tensor, kernel: Tensor, bias: Tensor | None, padding: tuple[int, i
 
     It is what that function calls; cuDNN's search for the fastest way, for which it waits, is off.
     """
-    flags = (
-        False,
-        False,
-        torch.backends.cudnn.enabled,
-        False,
-    )  # benchmark, deterministic, enabled, allow_tf32
+    cudnn, benchmark, allow_tf32 = torch.backends.cudnn, False, False
     arguments = (x, kernel, bias, (1, 1), padding, (1, 1), False, (0, 0), groups)
+    flags = (benchmark, cudnn.deterministic, cudnn.enabled, allow_tf32)
     result: Tensor = torch.ops.aten._convolution(*arguments, *flags)  # noqa: SLF001
     return result
 
