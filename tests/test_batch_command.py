@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from PIL import Image
 import identity_batch
 from deblur_cli.cli import _engine, main
 from deblur_cli.cli._options import Options
+from deblur_cli.console import Console
 from deblur_cli.isolated import Isolated, death_of
 from deblur_cli.jobs import Job
 from deblur_cli.registry import find_weights
@@ -661,3 +663,37 @@ def test_weights_that_are_downloaded_first_are_the_ones_that_the_journal_names(
     assert used == ["motion"]
     (line,) = [json.loads(line) for line in Path("in/.deblur-journal.jsonl").read_text().splitlines()][1:]
     assert line["made_with"]["weights"] == find_weights("motion").sha256[:16]
+
+
+@pytest.mark.parametrize(
+    ("workers", "photos", "devices", "share"),
+    [
+        (None, 9, ["cuda:0", "cuda:1", "cuda:2"], 1.0),
+        (None, 2, ["cuda:0", "cuda:1"], 1.0),
+        (6, 9, ["cuda:0", "cuda:1", "cuda:2"] * 2, 0.5),
+    ],
+)
+def test_cuda_gives_every_card_a_worker(
+    workers: int | None, photos: int, devices: list[str], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makers: list[partial] = []
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("deblur_cli.batch.Processes", lambda made, _: made)
+    monkeypatch.setattr("deblur_cli.batch.run_workers", lambda jobs, made, *_, **__: makers.extend(made))
+    options = Options(
+        "auto",
+        download=False,
+        tile="auto",
+        overlap=None,
+        window=None,
+        device="cuda",
+        precision="auto",
+        strength=1.0,
+        threads=None,
+        quiet=True,
+        verbose=False,
+    )
+    chosen = _engine.EngineOptions("local", workers, None)
+    _engine.run(chosen, options, Console(quiet=True), [], photos, print, None)
+    assert [maker.args[0].device for maker in makers] == devices
+    assert {maker.args[0].memory_share for maker in makers} == {share}

@@ -8,6 +8,7 @@ from deblur_cli import device
 from deblur_cli.device import (
     auto_tile,
     choose_device,
+    choose_devices,
     choose_dtype,
     free_in_cgroups,
     free_memory,
@@ -34,6 +35,23 @@ def test_auto_takes_the_first_gpu_and_else_the_cpu(monkeypatch: pytest.MonkeyPat
 def test_a_device_that_is_not_there_says_what_is(name: str) -> None:
     with pytest.raises(UsageError, match=rf"no device {name!r} here(.|\n)*auto.*cpu"):
         choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "cards", "expected"),
+    [
+        ("auto", 2, ["auto"]),
+        ("cuda", 3, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cpu,cuda", 2, ["cpu", "cuda:0", "cuda:1"]),
+        ("cuda:1,cuda:0", 4, ["cuda:1", "cuda:0"]),
+        ("cuda", 0, ["cuda"]),
+    ],
+)
+def test_cuda_is_every_card(
+    names: str, cards: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    assert choose_devices(names) == expected
 
 
 def test_precision_is_what_was_asked_for_or_what_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,7 @@ ONLY_USER = {
     "ray": {"cluster"},
     "av": {"video"},
     "watchdog": {"watch"},
+    "triton": {"kernels"},
 }
 
 

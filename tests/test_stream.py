@@ -14,7 +14,7 @@ from conftest import TINY, random_model
 from deblur_cli import kernels, stream
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer, RestormerConfig
-from deblur_cli.stream import layers
+from deblur_cli.stream import cells, layers
 from deblur_cli.stream.windows import Axis, plan_windows
 
 ROOT = Path(__file__).parent.parent
@@ -244,14 +244,14 @@ def test_the_photo_is_left_as_it_was() -> None:
 def test_products_with_parts_of_a_frame(columns: int, dtype: torch.dtype) -> None:
     frame = torch.randn(7, 64, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
     part, rest = frame[2:6, :columns], frame[:, columns:].clone()
-    assert layers.has_long_rows(part) == (columns == 40)
+    assert cells.has_long_rows(part) == (columns == 40)
     q, k = part.double().reshape(-1, 2, 2, 4).unbind(1)
     gram = torch.einsum("nhq,nhk->hqk", q, k)
     assert torch.allclose(
-        layers.gram_of(part, 2).double(), gram, rtol=0, atol=1e-4 if dtype == torch.float32 else 0.2
+        cells.gram_of(part, 2).double(), gram, rtol=0, atol=1e-4 if dtype == torch.float32 else 0.2
     )
     x, matrix = frame[:4, :columns].contiguous().flip(2), frame[0, :16] / 4
     expected = part.double() + x.double() @ matrix.double()
-    layers.add_product(part, x, matrix)
+    cells.add_product(part, x, matrix)
     assert torch.allclose(part.double(), expected, rtol=0, atol=1e-5 if dtype == torch.float32 else 0.06)
     assert torch.equal(frame[:, columns:], rest)

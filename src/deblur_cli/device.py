@@ -48,6 +48,18 @@ def choose_device(name: str = "auto") -> "torch.device":
     return torch.device(chosen)
 
 
+def choose_devices(names: str) -> list[str]:
+    """Names between commas -> the devices that a batch works on, a worker each: cuda is all cards that there are."""
+    devices = names.split(",")
+    if "cuda" not in devices:
+        return devices
+    import torch
+
+    cards = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    cards = cards or ["cuda"]  # which `choose_device` refuses
+    return [device for name in devices for device in (cards if name == "cuda" else [name])]
+
+
 def choose_dtype(precision: str, device: "torch.device") -> "torch.dtype":
     """fp32, bf16, or auto: bfloat16 where the device is fast at it, else float32. UsageError for any other word."""
     import torch

@@ -147,17 +147,23 @@ def _in_tiles(
     image: Tensor, channels: int, predict: Predict, plan: TilePlan, begins: Callable[[int], None]
 ) -> Tensor:
     """The network's output, of so many channels, for an image of whole units; `begins` is called with the number of each tile from 0."""
-    restored = torch.zeros_like(image[:, :channels])
-    for number, (row, column) in enumerate(plan):
+
+    def predicted(number: int, tile: Tensor) -> Tensor:
         begins(number)
-        area = (..., slice(row.start, row.stop), slice(column.start, column.stop))
-        prediction = predict(image[area])
+        prediction = predict(tile)
         if not torch.isfinite(prediction).all():
             raise PhotoError(
                 "the network's output is not a number", hint="Try --precision fp32 or other --weights."
             )
+        return prediction
+
+    if len(plan) == 1:  # with weights of 1
+        return predicted(0, image)
+    restored = torch.zeros_like(image[:, :channels])
+    for number, (row, column) in enumerate(plan):
+        area = (..., slice(row.start, row.stop), slice(column.start, column.stop))
         weights = torch.from_numpy(row.weights)[:, None] * torch.from_numpy(column.weights)
-        restored[area] += weights * prediction
+        restored[area] += weights * predicted(number, image[area])
     return restored
 
 

@@ -167,7 +167,8 @@ class Deblurrer:
                 )
                 break
             except torch.OutOfMemoryError:
-                tile = self._smaller_tile(tile, size)
+                if not stream.give_up_recordings():
+                    tile = self._smaller_tile(tile, size)
         needed_bytes = self._peak_bytes(output.details.tile_size)
         made_with = {
             "weights": self.weights,

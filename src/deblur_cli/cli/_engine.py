@@ -61,6 +61,7 @@ def run(
 ) -> None:
     """Do the jobs, `count` of them. Each worker has a device, and its part of the threads and the memory."""
     from deblur_cli.batch import Processes, run_jobs, run_workers
+    from deblur_cli.device import choose_devices
 
     files = file_options(options)
     if engine.name == "ray":
@@ -72,10 +73,10 @@ def run(
         actors = Actors(maker, needs, files, min(count, engine.workers or count), console.say)
         run_workers(jobs, actors, emit, wants_preview=wants_preview)
         return
-    devices = options.device.split(",")
-    number_of = engine.workers or len(devices)
+    devices = choose_devices(options.device)
+    number_of = engine.workers or min(len(devices), max(1, count))
     if number_of == 1:
-        make_process = partial(load_process, options, console)
+        make_process = partial(load_process, replace(options, device=devices[0]), console)
         run_jobs(jobs, make_process, emit, files=files, wants_preview=wants_preview)
         return
     threads = max(1, (options.threads or os.cpu_count() or 1) // number_of)

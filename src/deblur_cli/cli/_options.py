@@ -66,7 +66,9 @@ Window = Annotated[
 Devices = Annotated[
     str,
     typer.Option(
-        "--device", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute; several: cuda:0,cuda:1."
+        "--device",
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Where to compute; cuda: on all cards; several: cuda:0,cuda:1.",
     ),
 ]
 Threads = Annotated[

@@ -14,7 +14,7 @@ from torch import Tensor
 from deblur_cli.model import Restormer
 from deblur_cli.stream.engine import Engine, Progress, lay_out
 
-__all__ = ["run"]
+__all__ = ["give_up_recordings", "run"]
 
 
 def run(
@@ -63,3 +63,9 @@ def prepare(model: Restormer, dtype: torch.dtype) -> Engine:
     if dtype not in engines or engines[dtype][0] != state:
         engines[dtype] = (state, lay_out(model, dtype))
     return engines[dtype][1]
+
+
+def give_up_recordings() -> bool:
+    """Gives back what engines keep of a card's memory to be quicker at sizes that are repeated, for good; whether there was any."""
+    engines = [engine for of_model in list(_engines.values()) for _, engine in list(of_model.values())]
+    return sum(engine.graphs.give_up() for engine in engines) > 0  # of all, not only of the first

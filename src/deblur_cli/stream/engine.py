@@ -1,7 +1,7 @@
 """The whole network over one photo, and its weights laid out for that."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -10,12 +10,17 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from deblur_cli import kernels
+from deblur_cli.kernels import card
 from deblur_cli.model import GDFN, MDTA, Downsample, LayerNorm, Restormer, TransformerBlock, Upsample
+from deblur_cli.stream import grouped
+from deblur_cli.stream.graphs import Graphs
 from deblur_cli.stream.layers import Attention, Convolution, FeedForward, Hidden, Linear, Norm
 from deblur_cli.stream.windows import Axis
 
 Stage = list[tuple[Attention, FeedForward]]
 Progress = Callable[[float], None]
+Axes = list[tuple[Axis, Axis]]
+"""Of each level, y and x."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +37,40 @@ class Engine:
     skip: Linear | None
     output: Convolution
     unshuffle: int
+    graphs: Graphs = field(default_factory=Graphs)
 
     def run(self, photo: Tensor, window: int, tell: Progress) -> Tensor:
         """The network of Figure 2 for one photo (c, h, w) float32 -> (c', h, w) float32."""
+        axes = self.axes(photo, window)
+        if not grouped.on_card(photo):
+            return self.compute(photo, axes, tell)
+
+        def compute(photo: Tensor, tell: Progress) -> Tensor:
+            return self.compute(photo, axes, tell)
+
+        with torch.cuda.device(photo.device):
+            result = self.graphs.run(compute, photo, (photo.shape, window), axes, tell)
+        tell(1)
+        return result
+
+    def axes(self, photo: Tensor, window: int) -> Axes:
+        """The cells of all levels; made first, since a card waits while numbers are brought to it."""
+        sizes = [[length // self.unshuffle >> level for length in photo.shape[1:]] for level in range(4)]
+        sides = [window // self.unshuffle >> level for level in range(4)]
+        return [
+            (Axis.plan(h, side, photo.device), Axis.plan(w, side, photo.device))
+            for (h, w), side in zip(sizes, sides, strict=True)
+        ]
+
+    def compute(self, photo: Tensor, axes: Axes, tell: Progress) -> Tensor:
+        """As `run`; on a card nothing here waits for it."""
         stages = [*self.encoders, self.latent, *self.decoders]
         works = [len(stage) * 2.0 ** -min(level, 6 - level) for level, stage in enumerate(stages)]
         works[-1] *= 2  # the last stage is not reduced to half the channels
         works_done = [sum(works[:level]) / sum(works) for level in range(len(works) + 1)]
 
         def run_stage(x: Tensor, index: int) -> Tensor:
-            level = min(index, 6 - index)
-            side = (window // self.unshuffle) >> level
-            ys, xs = (Axis.plan(length, side, x.device) for length in x.shape[:2])
+            ys, xs = axes[min(index, 6 - index)]
             v = torch.empty_like(x)
             start, stop = works_done[index : index + 2]
             for number, (attention, feed_forward) in enumerate(stages[index], 1):
@@ -81,9 +108,36 @@ def join(x: Tensor, skipped: Tensor, reduce: tuple[Linear, Linear] | None) -> Te
     return result
 
 
-def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
-    """Weights in their places: channels of convolutions last, halves of a wide layer apart, shuffles in order."""
+def widened(ffn: FeedForward, more: int) -> FeedForward:
+    """The same with so many hidden channels more, which are zeros."""
+    parts = [
+        (
+            Linear(F.pad(linear.matrix, (0, more)), padded(linear.bias, more)),
+            replace(
+                conv,
+                kernel=F.pad(conv.kernel, (*6 * (0,), 0, more)).contiguous(memory_format=torch.channels_last),
+                bias=padded(conv.bias, more),
+                groups=conv.groups + more,
+            ),
+        )
+        for linear, conv in ffn.hidden.parts
+    ]
+    back = Linear(F.pad(ffn.project_out.matrix, (0, 0, 0, more)), ffn.project_out.bias)
+    return FeedForward(Hidden(ffn.hidden.norm, parts), back)
+
+
+def padded(bias: Tensor | None, more: int) -> Tensor | None:
+    """A bias with so many zeros more."""
+    return None if bias is None else F.pad(bias, (0, more))
+
+
+def lay_out(model: Restormer, dtype: torch.dtype, multiple: int | None = None) -> Engine:
+    """Weights in their places: channels of convolutions last, halves of a wide layer apart, shuffles in order.
+
+    multiple: the hidden channels of the GDFN become a multiple of it; on a card, unless told otherwise, of what its products and programs need.
+    """
     everything = slice(None)
+    multiple = multiple or (card.MULTIPLE if grouped.on_card(next(model.parameters())) else 1)
 
     def convert(weight: Tensor | None, part: slice = everything, to: torch.dtype = dtype) -> Tensor | None:
         return None if weight is None else weight.detach()[part].to(to)
@@ -129,7 +183,9 @@ def lay_out(model: Restormer, dtype: torch.dtype) -> Engine:
 
     def feed_forward(norm: LayerNorm, gdfn: GDFN) -> FeedForward:
         parts = hidden(norm, gdfn.project_in, gdfn.dwconv, gdfn.project_out.in_channels, gelu=True)
-        return FeedForward(parts, linear(gdfn.project_out))
+        ffn = FeedForward(parts, linear(gdfn.project_out))
+        more = -gdfn.project_out.in_channels % multiple
+        return widened(ffn, more) if more else ffn
 
     def stage(*blocks: nn.Sequential) -> Stage:
         blocks_in_order = [cast("TransformerBlock", block) for sequence in blocks for block in sequence]

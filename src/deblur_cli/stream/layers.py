@@ -5,7 +5,7 @@ Axes: h and w pixels, c channels (d of one head), y and x cells or windows of a 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, reduce
 from typing import cast
 
 import torch
@@ -14,7 +14,10 @@ from einops import rearrange
 from torch import Tensor
 
 from deblur_cli import kernels
+from deblur_cli.kernels import card
 from deblur_cli.model import LayerNorm
+from deblur_cli.stream import grouped
+from deblur_cli.stream.cells import add_product, cell_of, gram_of, squares_of
 from deblur_cli.stream.loops import Pieces, beside
 from deblur_cli.stream.windows import Axis, Span
 
@@ -88,9 +91,16 @@ class Convolution:
             arguments = (frames, self.kernel, self.bias, padding, (1, 1), (1, 1), self.groups)
             frames = torch.ops.mkldnn._convolution_pointwise(*arguments, "gelu", [], "none")  # noqa: SLF001
         else:
-            frames = F.conv2d(frames, self.kernel, self.bias, padding=padding, groups=self.groups)
+            conv2d = grouped.conv2d if grouped.on_card(x) else F.conv2d
+            frames = conv2d(frames, self.kernel, self.bias, padding=padding, groups=self.groups)
             frames = F.gelu(frames) if self.gelu else frames
         return frames.permute(0, 2, 3, 1)[0]
+
+    def of_band(self, band: Tensor, out: Tensor) -> Tensor:
+        """On a card, a depthwise convolution without GELU of (h + 2, w, c), whose first and last row serve their neighbours only, into `out` (h, w, c)."""
+        if card.fits(band):
+            return card.depthwise(band, *self.taps, out)
+        return out.copy_(self(band, pad_rows=0))
 
     @cached_property
     def taps(self) -> tuple[Tensor, Tensor | None]:
@@ -189,6 +199,12 @@ class Attention:
 
     def __call__(self, x: Tensor, v: Tensor, ys: Axis, xs: Axis) -> None:
         """x += attention(x), for a frame (h, w, c). v: room for the values, of the shape of x."""
+        if grouped.on_card(x):
+            folded = self.folded(*self.statistics_at_once(x, v, ys, xs), ys, xs)
+            grouped.add_products(x, v, folded, ys, xs)
+            if self.project_out.bias is not None:
+                x += self.project_out.bias
+            return
         cells = {
             (i, j): cell_of(v, rows, columns)
             for i, rows in enumerate(ys.cells)
@@ -196,9 +212,7 @@ class Attention:
         }
         ours = kernels.fits_blocks(x)
         statistics = self.statistics_in_one(x, v, ys, xs) if ours else self.statistics(x, cells, ys, xs)
-        weights = self.weights(*statistics, ys, xs)
-        project = rearrange(self.project_out.matrix.float(), "(h d) c -> h d c", h=len(self.temperature))
-        folded = (weights.mT @ project).flatten(2, 3).to(x.dtype)
+        folded = self.folded(*statistics, ys, xs)
         if ours:
             folded = kernels.panels(folded)
             for i, j in cells:
@@ -239,15 +253,34 @@ class Attention:
         gram, squares = kernels.attention_start(x, v, pieces.rows, pieces.columns, self.hidden.start, heads)
         return pieces.sums(gram), pieces.sums(squares)
 
+    def statistics_at_once(self, x: Tensor, v: Tensor, ys: Axis, xs: Axis) -> tuple[Tensor, Tensor]:
+        """The same for a card, all cells in few calls, which leaves the values in v as a frame."""
+        (_, of_qk), (_, of_v) = self.hidden.parts
+        sums = []
+        for top, bottom, (qk, values) in self.hidden.bands(x):
+            of_v.of_band(values, v[top:bottom])
+            qk = of_qk.of_band(qk, torch.empty_like(qk[2:]))
+            sums.append(grouped.cell_sums(qk, len(self.temperature), top, ys, xs))
+        gram, squares = (reduce(torch.add, parts) for parts in zip(*sums, strict=True))
+        return gram, squares
+
+    def folded(self, gram: Tensor, squares: Tensor, ys: Axis, xs: Axis) -> Tensor:
+        """The matrices by which each cell's values are multiplied (y, x, c, c)."""
+        project = rearrange(self.project_out.matrix.float(), "(h d) c -> h d c", h=len(self.temperature))
+        folded = self.weights(gram, squares, ys, xs).mT @ project
+        return folded.flatten(2, 3).to(self.project_out.matrix.dtype)
+
     def weights(self, gram: Tensor, squares: Tensor, ys: Axis, xs: Axis) -> Tensor:
         """softmax(temperature * q k^T / (|q| |k|)) of every window, averaged in every cell: (y, x, head, d, d)."""
         heads, d = gram.shape[2:4]
-        gram = torch.einsum("ay,bx,yxhqk->abhqk", ys.covers, xs.covers, gram)
-        squares = torch.einsum("ay,bx,yxc->abc", ys.covers, xs.covers, squares)
+        one = len(ys.cells) == len(xs.cells) == 1  # and one window
+        if not one:
+            gram = torch.einsum("ay,bx,yxhqk->abhqk", ys.covers, xs.covers, gram)
+            squares = torch.einsum("ay,bx,yxc->abc", ys.covers, xs.covers, squares)
         norms = squares.sqrt().clamp_min(1e-12)  # the eps of torch.nn.functional.normalize
         q, k = rearrange(norms, "a b (two head d) -> two a b head d", two=2, head=heads, d=d)
         weights = (self.temperature * gram / (q[..., :, None] * k[..., None, :])).softmax(-1)
-        return torch.einsum("ay,bx,abhqk->yxhqk", ys.shares, xs.shares, weights)
+        return weights if one else torch.einsum("ay,bx,abhqk->yxhqk", ys.shares, xs.shares, weights)
 
 
 def convolve(convolution: Convolution, band: Tensor) -> Callable[[slice, slice, Tensor | None], Tensor]:
@@ -263,53 +296,6 @@ def convolve(convolution: Convolution, band: Tensor) -> Callable[[slice, slice, 
         return part if out is None else out.copy_(part)
 
     return cut
-
-
-def squares_of(part: Tensor) -> Tensor:
-    """Sums over the pixels of a part of a frame (y, x, c), in float32."""
-    if kernels.fits(part):
-        return kernels.squares(part)
-    # By rows first: torch shares those out among threads, and sums along memory twice as fast.
-    return part.square().sum(1).float().sum(0)
-
-
-def gram_of(qk: Tensor, heads: int) -> Tensor:
-    """q k^T of every head (head, d, d), from a part of a frame (y, x, 2 head d): q and k side by side."""
-    if qk.dtype == torch.float32:
-        pair = rearrange(qk, "y x (two head d) -> two head (y x) d", two=2, head=heads)
-        return pair[0].mT @ pair[1]
-    # Where products are quick, a single one over all heads, of which the diagonal is used, is quicker than one for each.
-    q, k = qk.chunk(2, -1)
-    if has_long_rows(qk):
-        everything = (q.mT @ k).float().sum(0)
-    else:
-        q, k = qk.reshape(-1, qk.shape[-1]).chunk(2, -1)
-        everything = q.mT @ k
-    return rearrange(everything, "(a q) (b k) -> a b q k", a=heads, b=heads).diagonal().permute(2, 0, 1)
-
-
-def add_product(total: Tensor, x: Tensor, matrix: Tensor) -> None:
-    """total += x matrix, for total a part of a frame (y, x, c) and x dense."""
-    if total.is_contiguous():
-        total.flatten(0, 1).addmm_(x.flatten(0, 1), matrix)
-    elif has_long_rows(total):
-        total.baddbmm_(x, matrix.expand(len(x), *matrix.shape))
-    else:
-        total += (x.flatten(0, 1) @ matrix).view(total.shape)
-
-
-def has_long_rows(part: Tensor) -> bool:
-    """Whether a product for each row of this part of a frame, where it lies, is quicker than a single one of a copy."""
-    return not part.is_contiguous() and part.shape[1] >= part.shape[2]
-
-
-def cell_of(frame: Tensor, ys: Span, xs: Span) -> Tensor:
-    """A dense (rows, columns, c) piece of the memory of a dense frame (h, w, c); the pieces of all cells fill it."""
-    (top, bottom), (left, right) = ys, xs
-    w, c = frame.shape[1:]
-    start = (top * w + (bottom - top) * left) * c
-    rows, columns = bottom - top, right - left
-    return frame.flatten()[start : start + rows * columns * c].view(rows, columns, c)
 
 
 @dataclass(frozen=True)
@@ -340,9 +326,10 @@ class FeedForward:
 
 def gate_product(gate: Convolution, value: Convolution, gates: Tensor, values: Tensor) -> Tensor:
     """gelu(gate convolved) * (value convolved), from bands (h + 2, w, c) -> (h, w, c). The gate's GELU is part of its convolution."""
-    if kernels.fits(gates):
+    ours = kernels.gated if kernels.fits(gates) else card.gated if card.fits(gates) else None
+    if ours:
         (gate_taps, gate_bias), (value_taps, value_bias) = gate.taps, value.taps
-        return kernels.gated(gates, values, gate_taps, value_taps, gate_bias, value_bias)
+        return ours(gates, values, gate_taps, value_taps, gate_bias, value_bias)
     product = gate(gates, pad_rows=0)
     product *= value(values, pad_rows=0)
     return product

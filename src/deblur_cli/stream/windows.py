@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -25,16 +26,23 @@ class Axis:
 
     cells: list[Span]
     covers: Tensor  # (window, cell) 1 where the window covers the cell
+    shares: Tensor  # (window, cell) its weight in the mean over the windows that cover the cell
+    edges: Tensor  # (cell + 1) int32: where the cells begin, and the end of the last
+    cell_of: Tensor  # (pixel) the number of its cell
 
-    @classmethod
-    def plan(cls, length: int, window: int, device: torch.device) -> "Axis":
-        """Length of the axis and side of its windows in pixels; window 0: one cell, one window."""
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def plan(length: int, window: int, device: torch.device) -> "Axis":
+        """Length of the axis and side of its windows in pixels; window 0: one cell, one window.
+
+        Tiles are of few sizes; those of late are kept, since a card waits while numbers are brought to it.
+        """
         windows = plan_windows(length, window)
         cells = list(pairwise(sorted({edge for span in windows for edge in span})))
-        covers = [[float(start <= first and end <= stop) for first, end in cells] for start, stop in windows]
-        return cls(cells, torch.tensor(covers, device=device))
-
-    @property
-    def shares(self) -> Tensor:
-        """(window, cell): with which weight a window's result counts in a cell: the mean over those that cover it."""
-        return self.covers / self.covers.sum(0)
+        covers = torch.tensor(
+            [[float(start <= first and end <= stop) for first, end in cells] for start, stop in windows]
+        )
+        edges = torch.tensor([0, *(end for _, end in cells)], dtype=torch.int32)
+        cell_of = torch.arange(len(cells)).repeat_interleave(edges.diff())
+        tensors = (covers, covers / covers.sum(0), edges, cell_of)
+        return Axis(cells, *(tensor.to(device) for tensor in tensors))
