@@ -20,6 +20,7 @@ from deblur_cli.shake import (
     undo,
 )
 from deblur_cli.shake._agreed import agreed, common
+from deblur_cli.shake._cleaner import Cleaner, cleaned
 from deblur_cli.shake._curve import Curve, to_light, to_srgb
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._edges import kernels_of_edges
@@ -27,7 +28,7 @@ from deblur_cli.shake._estimate import Guess, distinct, least_squares, likeness,
 from deblur_cli.shake._find import RARER_DB, doubt
 from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
 from deblur_cli.shake._joined import joined
-from deblur_cli.shake._kernels import centred, extent, rescaled, tidied
+from deblur_cli.shake._kernels import centred, cleared, extent, rescaled, tidied
 from deblur_cli.shake._parts import kernel_at, part_of
 from deblur_cli.shake._predictor import load_predictor
 from deblur_cli.shake._roll import Moves
@@ -355,6 +356,21 @@ def test_where_the_network_and_edges_agree_is_the_kernel(curve: Curve) -> None:
     assert all(guess.frame is scales[-1][curve] for guess in guesses)
 
 
+def test_a_new_cleaner_changes_nothing() -> None:
+    found = line(15, 30) + 0.01 * torch.randn(41, 41, generator=torch.Generator().manual_seed(3))
+    tidy = cleared(found)
+    assert Cleaner().clean(found[None], tidy[None], torch.tensor([0.003])).allclose(tidy, atol=1e-6)
+
+
+def test_a_kernel_is_cleaned_where_it_lies_at_its_own_size() -> None:
+    path = line(9, 30, n=21)
+    frame = pyramid(blurred(scene(180, 200), path, noise=0.003), Curve.LIGHT)[-1]
+    clean = cleaned(path[None], frame, load_predictor(torch.device("cpu")))
+    assert clean.shape == (1, 21, 21)
+    assert float(clean.sum()) == pytest.approx(1, abs=1e-5)
+    assert likeness(clean, path[None]) > 0.7
+
+
 def test_a_photo_without_edges_has_no_kernel_of_them() -> None:
     frames = pyramid(torch.full((3, 64, 64), 0.5), Curve.LIGHT)[-1:]
     assert kernels_of_edges(frames).isfinite().all()
@@ -430,6 +446,14 @@ def test_a_sharp_photo_is_handed_back_as_it_is() -> None:
     undone = undo(sharp, alone)
     assert undone.outcome in ("none", "left")
     assert undone.light is alone
+
+
+def test_a_shake_is_found_in_a_panorama_that_is_too_long_for_one_region() -> None:
+    sharp = example("originals/astronaut.png")[:, 180:284]
+    panorama = torch.cat([sharp, sharp.flip(2)], 2)
+    found = estimate(blurred(panorama, line(9, 0, 9), 0.003))
+    assert found is not None
+    assert found.length == pytest.approx(9, abs=3)
 
 
 def test_light_beyond_white_is_kept() -> None:

@@ -73,9 +73,11 @@ ROLLED = 0.3
 """Of the shaken photos that are undone as of a camera that also rolled, too."""
 
 
-def make_photo(photos: Photos, curve: Curve, dice: Dice) -> tuple[str, Tensor, Tensor, Tensor]:
-    """Its kind, blurry and sharp (3, SIZE, SIZE) sRGB, and the kernel if it is of a SHAKEN kind. curve: in which blurs add up."""
-    kind = dice.pick(KINDS) if photos.videos else "shake"
+def make_photo(
+    photos: Photos, curve: Curve, dice: Dice, kind: str | None = None
+) -> tuple[str, Tensor, Tensor, Tensor]:
+    """Its kind, blurry and sharp (3, SIZE, SIZE) sRGB, and the kernel if it is of a SHAKEN kind. curve: in which blurs add up; kind: drawn if none is given."""
+    kind = kind or (dice.pick(KINDS) if photos.videos else "shake")
     path = random_shake(dice, dice.log_uniform(2, 30))
     kernel = shake_kernel(path)
     if kind == "video":

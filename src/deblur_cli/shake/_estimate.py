@@ -210,16 +210,28 @@ def fit(
 
     together: (k, r), how much each region's evidence counts for each kernel. room: (k, n, n), 1 where a kernel may be, and 0 elsewhere.
     """
-    blurred = torch.stack(gradients(regions.light), 1) * regions.window[:, None]
-    n, count = kernels.shape[-1], len(regions.light)
     for _ in range(turns):
-        seen = inverse_filters(regions.light, kernels.repeat_interleave(count // len(kernels), 0))
-        sharp = predictor(seen) * regions.window[:, None]
-        auto, cross = correlations(sharp, blurred, n)
-        auto, cross = ((together @ each.flatten(1)).view(-1, *each.shape[1:]) for each in (auto, cross))
-        found = least_squares(auto, cross, RIDGE, room=room)
+        found = solved(kernels, regions, predictor, together, room=room)
         kernels = torch.stack([tidied(kernel) for kernel in found])
     return kernels
+
+
+def solved(
+    kernels: Kernels,
+    regions: Regions,
+    predictor: Predictor,
+    together: Tensor,
+    *,
+    room: Tensor | None = None,
+) -> Tensor:
+    """One turn of `fit`, as the least squares leave it: (k, n, n), noise and all."""
+    blurred = torch.stack(gradients(regions.light), 1) * regions.window[:, None]
+    n, count = kernels.shape[-1], len(regions.light)
+    seen = inverse_filters(regions.light, kernels.repeat_interleave(count // len(kernels), 0))
+    sharp = predictor(seen) * regions.window[:, None]
+    auto, cross = correlations(sharp, blurred, n)
+    auto, cross = ((together @ each.flatten(1)).view(-1, *each.shape[1:]) for each in (auto, cross))
+    return least_squares(auto, cross, RIDGE, room=room)
 
 
 def correlations(sharp: Tensor, blurred: Tensor, n: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """The search for a shake: several guesses, among which the judge chooses on the way up, and the fusion in the end."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._agreed import agreed, in_common
+from deblur_cli.shake._cleaner import cleaned
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
 from deblur_cli.shake._edges import kernels_of_edges
@@ -22,10 +24,12 @@ SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
 FINER_TURNS = 3
 """At each scale at which regions speak for the frame."""
-RARER_DB = 2.0
+RARER_DB = 1.5
 """By how much more has to be expected of a blur of values, in a photo with colours: gray ones are as often captures or scans whose values are no sRGB."""
 GRAY = 1e-3
 """By how much colours may differ in a photo that has none."""
+FEW = 3
+"""How many of the best guesses are tried in the other curve and cleaned, too."""
 COARSE = 200
 """Longest side of the frames at which one kernel is nearly right for all, even if the camera rolled."""
 
@@ -48,13 +52,16 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     predictor = load_predictor(device)
     pyramids = {curve: search.pyramid(light, curve) for curve in Curve}
     scales = [dict(zip(pyramids, frames, strict=True)) for frames in zip(*pyramids.values(), strict=True)]
-    small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])]
+    small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])] or scales[:1]
     starts = [guess for curve in Curve for guess in search.starts(device, curve)]
     of_network = _best_of_each(search.climb(starts, small, predictor, _gain))
     of_edges = _by_edges(small[-1])
     guesses = of_network + of_edges + agreed(small, predictor, device)
     guesses += _in_common(of_network, of_edges, predictor)
-    best = max(_judged(guesses), key=lambda guess: _expected(guess, light, alone))
+    few = _ranked(guesses, light, alone)[:FEW]
+    others = [_taken_otherwise(guess, small) for guess in few]
+    others += [_cleaned(guess, predictor) for guess in few + others]
+    best = max(few + _ranked(others, light, alone), key=lambda guess: guess.gain)
     tell(0.5)
     frames = pyramids[best.curve]
     kernels, last, large = best.kernels, best.frame or frames[0], frames[len(small) :]
@@ -68,6 +75,8 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
         tell(0.5 + 0.5 * (number + 1) / len(large))
     if extent(kernels) <= SMALLEST_SHAKE and last.scale == 1:
         return None
+    if last is not best.frame:
+        kernels = max(kernels, cleaned(kernels, last, predictor), key=lambda each: _gain(each, last))
     gain = _gain(kernels, last)
     full = rescaled(kernels, 1 / last.scale)
     full = fit_into(full, min(extent(full, beyond=NOTHING), LARGEST))
@@ -98,8 +107,23 @@ def _in_common(
     return found
 
 
-def _judged(guesses: list[search.Guess]) -> list[search.Guess]:
-    return [replace(guess, gain=_gain(guess.kernels, guess.frame)) for guess in guesses if guess.frame]
+def _taken_otherwise(guess: search.Guess, scales: Sequence[Mapping[Curve, search.Frame]]) -> search.Guess:
+    """The same kernel, as of a blur of the other curve: what was found in one is often right in the other."""
+    (other,) = (curve for curve in Curve if curve is not guess.curve)
+    frames = (frames[other] for frames in scales if frames[guess.curve] is guess.frame)
+    return replace(guess, curve=other, frame=next(frames, None))
+
+
+def _ranked(guesses: list[search.Guess], light: Tensor, alone: Tensor) -> list[search.Guess]:
+    """From the one of which most is expected down; that is their gain then."""
+    judged = [replace(guess, gain=_expected(guess, light, alone)) for guess in guesses]
+    return sorted(judged, key=lambda guess: -guess.gain)
+
+
+def _cleaned(guess: search.Guess, predictor: Predictor) -> search.Guess:
+    if guess.frame is None:
+        return guess
+    return replace(guess, kernels=cleaned(guess.kernels, guess.frame, predictor))
 
 
 def _coarse(guess: search.Guess) -> search.Guess:
@@ -117,9 +141,9 @@ def varied(seen: Seen) -> Shake:
 
 
 def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:
-    """What the fusion expects of a guess, in dB, at the size of its frame, and, half as much, the judge; less `doubt`."""
+    """What the fusion expects of a guess, in dB, at the size of its frame, and what the judge does; less `doubt`."""
     if guess.frame is None:
-        return 0.0
+        return -math.inf
     size = (guess.frame.light.shape[-2], guess.frame.light.shape[-1])
     before, after = (
         each
@@ -128,7 +152,7 @@ def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:
         for each in (light, alone)
     )
     undone = joined(before, after, Shake(guess.kernels[None].cpu(), torch.ones(1, 1), guess.curve))
-    return undone.gain + guess.gain / 2 - doubt(light, guess.curve)
+    return undone.gain + undone.opinion - doubt(light, guess.curve)
 
 
 def doubt(light: Tensor, curve: Curve) -> float:

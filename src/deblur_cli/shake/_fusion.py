@@ -56,9 +56,9 @@ def gain_of(errors: Tensor) -> float:
 
 def fused(
     network: Fusion, judge: Judge | None, planes: Sequence[Tensor], rest: Tensor, curve: Curve
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """(c, h, w) each of what adds up, c 1 or 3: the photo, what the network alone makes of it, and what undoing its shake makes of it, with a sparse prior and by
-    a linear filter; rest: as of `compared` -> the same, joined, in sRGB 0..1, and the errors expected as of `Fusion.join`. judge: None for a kernel that is known to be right.
+    a linear filter; rest: as of `compared` -> the same, joined, in sRGB 0..1, the errors expected as of `Fusion.join`, and the judge's `opinion`. judge: None for a kernel that is known to be right.
     """
     photo, _, sparse, _ = planes
     c, h, w = photo.shape
@@ -69,4 +69,4 @@ def fused(
     framed = F.pad(sources, (0, -w % MULTIPLE, 0, -h % MULTIPLE), "replicate")
     result, errors = (each[0, :, :h, :w] for each in network.join(framed))
     result = result.clamp(0, 1)
-    return result if c == 3 else result.mean(0, keepdim=True), errors
+    return result if c == 3 else result.mean(0, keepdim=True), errors, believed

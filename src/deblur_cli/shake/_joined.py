@@ -10,7 +10,7 @@ from torch import Tensor
 from deblur_cli.shake._curve import to_light
 from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
 from deblur_cli.shake._fusion import fused, gain_of, load_fusion
-from deblur_cli.shake._judge import load_judge, rest_of
+from deblur_cli.shake._judge import OPINION_DB, load_judge, rest_of
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._parts import in_parts, in_tiles
 
@@ -25,12 +25,13 @@ LEAST_CHANGE = 0.004
 @dataclass(frozen=True)
 class Joined:
     """light: (c, h, w) linear. share: of the frame in which the shake is undone, 0..1. errors: (2,), the mean squared errors that are expected in sRGB, of the
-    network alone and of this.
+    network alone and of this. opinion: dB that undoing gained, as the judge sees it, in the mean over places, of which those that it changed more count more.
     """
 
     light: Tensor
     share: float
     errors: Tensor
+    opinion: float
 
     @property
     def gain(self) -> float:
@@ -63,17 +64,21 @@ def joined(
 
     def join(parts: Sequence[Tensor]) -> Tensor:
         photo, before, sparse, linear, rest = parts
-        result, errors = fused(network, judge, (photo, before, sparse, linear), rest[0], curve)
-        before, after = curve.srgb(before), curve.srgb(sparse)
+        result, errors, believed = fused(network, judge, (photo, before, sparse, linear), rest[0], curve)
+        visible, before, after = curve.srgb(photo), curve.srgb(before), curve.srgb(sparse)
+        change = (after - visible).square().mean(0, keepdim=True).sqrt() + LEAST_CHANGE
         kept = ((result - before) * (after - before)).sum(0, keepdim=True)
         changed = (after - before).square().sum(0, keepdim=True)
-        return torch.cat([to_light(result), kept, changed, errors.exp()])
+        return torch.cat([to_light(result), kept, changed, errors.exp(), change, change * believed])
 
     undone = in_parts(photo, shake, undo, 2 * c + 1, lambda share: tell(share / 2))
     frames = (photo, before, undone[:c], undone[c:-1], undone[-1:])
-    planes = in_tiles(frames, join, c + 4, lambda share: tell((1 + share) / 2))
+    planes = in_tiles(frames, join, c + 6, lambda share: tell((1 + share) / 2))
     kept, changed = F.avg_pool2d(planes[c : c + 2], PLACE, ceil_mode=True)
     changing = changed > c * LEAST_CHANGE**2
     believed = (kept > BELIEVED * changed) & changing
     share = float(believed.sum()) / max(1, int(changing.sum()))
-    return Joined(planes[:c] + (alone - alone.clamp(0, 1)), share, planes[c + 2 :].mean((1, 2)))
+    *errors, change, believed = planes[c + 2 :].mean((1, 2))
+    least, range_db = OPINION_DB
+    opinion = least + range_db * float(believed / change)
+    return Joined(planes[:c] + (alone - alone.clamp(0, 1)), share, torch.stack(errors), opinion)
