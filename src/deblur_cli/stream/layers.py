@@ -268,7 +268,7 @@ class Attention:
         """The matrices by which each cell's values are multiplied (y, x, c, c)."""
         project = rearrange(self.project_out.matrix.float(), "(h d) c -> h d c", h=len(self.temperature))
         folded = self.weights(gram, squares, ys, xs).mT @ project
-        return folded.flatten(2, 3).to(self.project_out.matrix.dtype)
+        return folded.flatten(2, 3).to(self.hidden.dtype)
 
     def weights(self, gram: Tensor, squares: Tensor, ys: Axis, xs: Axis) -> Tensor:
         """softmax(temperature * q k^T / (|q| |k|)) of every window, averaged in every cell: (y, x, head, d, d)."""
