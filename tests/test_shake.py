@@ -24,11 +24,12 @@ from deblur_cli.shake._cleaner import Cleaner, cleaned
 from deblur_cli.shake._curve import Curve, to_light, to_srgb
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._edges import kernels_of_edges
-from deblur_cli.shake._estimate import Guess, distinct, least_squares, likeness, pyramid
+from deblur_cli.shake._estimate import Guess, distinct, likeness, pyramid
 from deblur_cli.shake._find import RARER_DB, doubt
 from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import centred, cleared, extent, rescaled, tidied
+from deblur_cli.shake._least_squares import correlations, least_squares
 from deblur_cli.shake._parts import kernel_at, part_of
 from deblur_cli.shake._predictor import load_predictor
 from deblur_cli.shake._roll import Moves
@@ -307,8 +308,6 @@ def test_least_squares_finds_the_kernel_that_blurred() -> None:
     kernel = centred(line(9, 30, 15))
     x = torch.randn(1, 2, 96, 96)
     y = torch.fft.irfft2(torch.fft.rfft2(x) * transfer(kernel, (96, 96)), (96, 96))
-    from deblur_cli.shake._estimate import correlations
-
     found = least_squares(*correlations(x, y, 15), ridge=1e-4)[0]
     assert torch.allclose(found, kernel, atol=0.01)
 

@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from deblur_cli.shake._estimate import RIDGE, STEP, correlations, least_squares
+from deblur_cli.shake._estimate import RIDGE, STEP
 from deblur_cli.shake._fourier import gradient_power, gradients, transfer
 from deblur_cli.shake._kernels import centred, fit_into, rescaled, tidied
+from deblur_cli.shake._least_squares import correlations, least_squares
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
 from training.blur import convolve, to_linear, to_srgb
 from training.degrade import add_noise, jpeg, random_tone

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblur_cli.shake._estimate import STEP, Frame, Kernels, correlations, least_squares
+from deblur_cli.shake._estimate import STEP, Frame, Kernels
 from deblur_cli.shake._fourier import divergence, fast_length, gradient_power, gradients, transfer, wrap
 from deblur_cli.shake._kernels import centred, fit_into, rescaled, without_islands
+from deblur_cli.shake._least_squares import correlations, least_squares
 
 SIDE, SMALLEST, LEAST = 31, 5, 16
 """Of a kernel at the frame itself, at the first scale at most, and of the smallest frame."""

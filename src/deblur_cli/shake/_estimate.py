@@ -17,6 +17,7 @@ from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._fourier import fast_length, gradients
 from deblur_cli.shake._kernels import extent, fit_into, rescaled, tidied
+from deblur_cli.shake._least_squares import correlations, least_squares
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
 
 STEP = math.sqrt(2)
@@ -35,8 +36,8 @@ SAME = 0.98
 """Likeness from which on two kernels are one."""
 JUDGED, KEPT = 200, 2
 """Longest side of the frame from which on guesses are compared, and how many of each curve go on."""
-RIDGE, ITERATIONS = 0.3, 20
-"""Of the least squares: the ridge, times the energy of the gradients, since the guess leaves out about as much as it holds; and the steps of their solution."""
+RIDGE = 0.3
+"""Of the least squares, times the energy of the gradients, since the guess leaves out about as much as it holds."""
 
 Kernels = Tensor
 """(k, n, n): k is 1 for all regions together, or their number."""
@@ -232,66 +233,6 @@ def solved(
     auto, cross = correlations(sharp, blurred, n)
     auto, cross = ((together @ each.flatten(1)).view(-1, *each.shape[1:]) for each in (auto, cross))
     return least_squares(auto, cross, RIDGE, room=room)
-
-
-def correlations(sharp: Tensor, blurred: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The normal equations of kernels of side n: (r, 2n-1, 2n-1) of `sharp` with itself, (r, n, n) with `blurred`; both (r, 2, h, w)."""
-    size = (sharp.shape[-2], sharp.shape[-1])
-    sharp_ft, blurred_ft = torch.fft.rfft2(sharp), torch.fft.rfft2(blurred)
-    cross = torch.fft.irfft2((sharp_ft.conj() * blurred_ft).sum(1), size)
-    auto = torch.fft.irfft2(sharp_ft.abs().square().sum(1), size)
-    cross = cross.roll((n // 2, n // 2), (-2, -1))[:, :n, :n]
-    return auto.roll((n - 1, n - 1), (-2, -1))[:, : 2 * n - 1, : 2 * n - 1], cross
-
-
-class NormalEquations:
-    """What (k, n, n) kernels are multiplied by: (k, 2n-1, 2n-1) as of `correlations`, and a ridge of that share, or (k, 1, 1) shares, of their energies."""
-
-    def __init__(self, auto: Tensor, ridge: float | Tensor) -> None:
-        self.n = (auto.shape[-1] + 1) // 2
-        side = fast_length(3 * self.n)
-        self.size = (side, side)
-        self.auto_ft = torch.fft.rfft2(auto, self.size)
-        self.ridges = ridge * auto[:, self.n - 1, self.n - 1, None, None]
-
-    def __call__(self, kernels: Tensor) -> Tensor:
-        """(k, n, n) -> same."""
-        product = torch.fft.irfft2(torch.fft.rfft2(kernels, self.size) * self.auto_ft, self.size)
-        inside = slice(self.n - 1, 2 * self.n - 1)
-        return product[:, inside, inside] + self.ridges * kernels
-
-
-def least_squares(
-    auto: Tensor,
-    cross: Tensor,
-    ridge: float | Tensor,
-    iterations: int = ITERATIONS,
-    room: Tensor | None = None,
-) -> Kernels:
-    """(k, 2n-1, 2n-1) and (k, n, n) -> the (k, n, n) kernels that solve them with a ridge; room: as of `fit`."""
-    equations = NormalEquations(auto, ridge)
-    if room is None:
-        return conjugate_gradients(equations, cross, (1, 2), iterations)
-    return conjugate_gradients(lambda kernels: equations(kernels) * room, cross * room, (1, 2), iterations)
-
-
-def conjugate_gradients(
-    times: Callable[[Tensor], Tensor], right: Tensor, axes: tuple[int, ...], iterations: int
-) -> Tensor:
-    """x with times(x) near `right`, a product with a positive definite matrix. axes: those of one system, where there are several."""
-
-    def energy(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum(axes, keepdim=True)
-
-    found, rest = torch.zeros_like(right), right
-    direction, size_of_rest = rest.clone(), energy(rest, rest)
-    for _ in range(iterations):
-        image = times(direction)
-        step = size_of_rest / energy(direction, image).clamp_min(1e-20)
-        found, rest = found + step * direction, rest - step * image
-        left = energy(rest, rest)
-        direction, size_of_rest = rest + left / size_of_rest.clamp_min(1e-30) * direction, left
-    return found
 
 
 def telling_regions(frame: Frame) -> Regions:

@@ -16,6 +16,7 @@ from torch import Tensor
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._fourier import fast_length, gradients
 from deblur_cli.shake._kernels import LARGEST, Shake, centring, cleared, extent, fit_into, rescaled
+from deblur_cli.shake._least_squares import NormalEquations, conjugate_gradients, correlations
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
 
 SMALLEST_REGION, REGION, MOST_REGIONS = 64, 128, 20
@@ -129,7 +130,7 @@ def _fitted(roll: Roll, predictor: Predictor) -> Roll:
     for _ in range(FINER_FITS if max(h, w) > FINE else FITS):
         kernels = _cleared(moves.kernels(density))
         sharp = predictor(inverse_filters(regions.light, kernels)) * regions.window[:, None]
-        density = _least_squares(moves, *search.correlations(sharp, blurred, n), density)
+        density = _least_squares(moves, *correlations(sharp, blurred, n), density)
         density = density.roll(centring(cleared(density.sum(0))), (1, 2))
     return Roll(density, frame)
 
@@ -155,15 +156,15 @@ def _places(frame: search.Frame) -> tuple[list[tuple[int, int]], int]:
 
 
 def _least_squares(moves: Moves, auto: Tensor, cross: Tensor, like: Tensor) -> Tensor:
-    """The density, of the shape of `like`, that solves the normal equations of all regions, as of `search.correlations`, with ridges."""
+    """The density, of the shape of `like`, that solves the normal equations of all regions, as of `correlations`, with ridges."""
     energy = auto[:, moves.n - 1, moves.n - 1]
-    times_auto = search.NormalEquations(auto, search.RIDGE)
+    times_auto = NormalEquations(auto, search.RIDGE)
 
     def times(density: Tensor) -> Tensor:
         product = moves.adjoint(times_auto(moves.kernels(density)))
         return product + TURN_RIDGE * energy.sum() * density
 
-    return search.conjugate_gradients(times, moves.adjoint(cross), (0, 1, 2), ITERATIONS)
+    return conjugate_gradients(times, moves.adjoint(cross), (0, 1, 2), ITERATIONS)
 
 
 def _grown(roll: Roll, frame: search.Frame) -> Roll:
