@@ -4,7 +4,8 @@ At each scale the kernel that the network's gradients make (`_estimate`) and the
 what they have in common goes on. What is wrong in them differs, so little of it stays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -30,8 +31,12 @@ def agreed(
     predictor: Predictor,
     device: torch.device,
     squares: Sequence[int] = SQUARES,
+    gain: Callable[[Tensor, Frame], float] | None = None,
 ) -> list[Guess]:
-    """From the first of the scales of small frames to the last: a guess for each square and curve, as far as it has room."""
+    """From the first of the scales of small frames to the last: a guess for each square and curve, as far as it has room.
+
+    gain: as of `climb`; if it is given, of those that begin the last scale only the better one of each curve goes on.
+    """
     guesses = [
         Guess(fit_into(torch.full((1, side, side), 1 / side**2, device=device), side + 4), curve)
         for side in squares
@@ -42,6 +47,8 @@ def agreed(
         live = [guess for guess in guesses if not guess.ended]
         if not live:
             break
+        if gain and number and number == len(scales) - 1:
+            live = _better(live, gain)
         of_each = [regions[guess.curve] for guess in live]
         kernels = [search.grown(guess.kernels) if number else guess.kernels for guess in live]
         for _ in range(ROUNDS if number else FIRST_ROUNDS):
@@ -54,6 +61,13 @@ def agreed(
         ]
         guesses = grown + [guess for guess in guesses if guess.ended]
     return guesses
+
+
+def _better(guesses: Sequence[Guess], gain: Callable[[Tensor, Frame], float]) -> list[Guess]:
+    """The one of each curve that gains more."""
+    judged = [replace(guess, gain=gain(guess.kernels, guess.frame)) for guess in guesses if guess.frame]
+    best = {guess.curve: guess for guess in sorted(judged, key=lambda guess: guess.gain)}
+    return list(best.values())
 
 
 def _fit_edges(frames: Sequence[Frame], kernels: Sequence[Tensor]) -> list[Tensor]:

@@ -23,7 +23,7 @@ TURNS = 8
 """At each scale."""
 WEIGHT, FALLING, LOWEST = 4e-3, 1.1, 1e-4
 """What a gradient costs in the first turn of a scale, by how much less it does in the next, and in the last at least."""
-STRICTER, STRICTEST = 2.0, 1e5
+STRICTER, STRICTEST = 2.8, 1e3
 """How much more each step of the splitting asks that the gradients are few, and where that ends."""
 SALIENT = 0.5
 """How many gradients of a direction count, for each pixel along the frame's and the kernel's sides."""

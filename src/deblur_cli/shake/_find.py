@@ -18,7 +18,7 @@ from deblur_cli.shake._joined import joined
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
 from deblur_cli.shake._predictor import Predictor, load_predictor
-from deblur_cli.shake._roll import rolled, shake_of
+from deblur_cli.shake._roll import finer, rolled, shake_of
 
 SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
@@ -30,6 +30,8 @@ GRAY = 1e-3
 """By how much colours may differ in a photo that has none."""
 FEW = 3
 """How many of the best guesses are tried in the other curve and cleaned, too."""
+STEADY = 0.18
+"""The variety of kernels at small frames below which the camera has hardly rolled."""
 COARSE = 200
 """Longest side of the frames at which one kernel is nearly right for all, even if the camera rolled."""
 
@@ -56,7 +58,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     starts = [guess for curve in Curve for guess in search.starts(device, curve)]
     of_network = _best_of_each(search.climb(starts, small, predictor, _gain))
     of_edges = _by_edges(small[-1])
-    guesses = of_network + of_edges + agreed(small, predictor, device)
+    guesses = of_network + of_edges + agreed(small, predictor, device, gain=_gain)
     guesses += _in_common(of_network, of_edges, predictor)
     few = _ranked(guesses, light, alone)[:FEW]
     others = [_taken_otherwise(guess, small) for guess in few]
@@ -133,11 +135,16 @@ def _coarse(guess: search.Guess) -> search.Guess:
     return guess
 
 
-def varied(seen: Seen) -> Shake:
-    """The same as of a camera that also rolled, from the coarse guess on."""
+def varied(seen: Seen) -> Shake | None:
+    """The same as of a camera that also rolled, from the coarse guess on; None where at small frames its kernels are nearly the same."""
     first = seen.coarse.frame or seen.frames[0]
+    predictor = load_predictor(first.light.device)
     frames = [frame for frame in seen.frames if frame.scale >= first.scale]
-    return shake_of(rolled(seen.coarse, frames, load_predictor(first.light.device)))
+    small = max(1, sum(map(search.is_small, frames)))
+    roll = rolled(seen.coarse, frames[:small], predictor)
+    if shake_of(roll).variety < STEADY:
+        return None
+    return shake_of(finer(roll, frames[small:], predictor))
 
 
 def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:

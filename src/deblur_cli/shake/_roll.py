@@ -77,13 +77,17 @@ class Moves:
         return torch.fft.irfft2(spectrum, self.size)[:, : self.n, : self.n]
 
 
-def rolled(guess: search.Guess, frames: list[search.Frame], predictor: Predictor) -> Roll:
+def rolled(guess: search.Guess, frames: Sequence[search.Frame], predictor: Predictor) -> Roll:
     """From one kernel for all of the first of the frames to the last of them that has room."""
     kernel = fit_into(guess.kernels[0], min(guess.kernels.shape[-1], _room(frames[0])))
     density = torch.zeros(2 * _turns(frames[0]) + 1, *kernel.shape, device=kernel.device)
     density[len(density) // 2] = kernel
-    roll = _fitted(Roll(density, frames[0]), predictor)
-    for frame in frames[1:]:
+    return finer(_fitted(Roll(density, frames[0]), predictor), frames[1:], predictor)
+
+
+def finer(roll: Roll, frames: Sequence[search.Frame], predictor: Predictor) -> Roll:
+    """To the last of the frames, each larger than the one before, that has room."""
+    for frame in frames:
         if search.is_full(roll.kernels_at([(0, 0)])):
             break
         roll = _fitted(_grown(roll, frame), predictor)

@@ -101,8 +101,8 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     gain, _ = _expected(light, alone, shake, seen.frames[-1])
     least = MARGIN_DB + doubt(light, shake.curve)
     margin = least + DOUBT * max(0.0, -seen.gain)
-    if gain > HOPELESS_DB:
-        other = varied(seen)
+    other = varied(seen) if gain > HOPELESS_DB else None
+    if other:
         other_gain, _ = _expected(light, alone, other, seen.frames[-1])
         if other_gain > gain + (-NEARLY_DB if other.variety > ROLLED else CLEARLY_DB):
             shake, gain, margin = other, other_gain, least
