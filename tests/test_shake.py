@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from deblur_cli.errors import PhotoError, UsageError
@@ -32,6 +32,7 @@ from deblur_cli.shake._kernels import centred, cleared, extent, rescaled, tidied
 from deblur_cli.shake._least_squares import correlations, least_squares
 from deblur_cli.shake._parts import kernel_at, part_of
 from deblur_cli.shake._predictor import load_predictor
+from deblur_cli.shake._print import kernels_of_print, looks_printed
 from deblur_cli.shake._roll import Moves
 from deblur_cli.shake._undo import EXPLAINED_DB
 
@@ -437,6 +438,31 @@ def test_undoing_a_wrong_kernel_leaves_what_the_network_alone_has_made(channels:
     assert after.share < 0.1
     assert after.gain < EXPLAINED_DB
     assert undo(sharp, sharp, kernel=line(15, 30)).outcome == "left"
+
+
+def printed() -> Tensor:
+    """A page of small letters, (1, h, w) linear light."""
+    page, words = (
+        Image.new("L", (340, 308), 225),
+        ["nobody", "reads", "this", "page", "before", "its", "kernel", "is", "found"],
+    )
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(11)
+    for row in range(18):
+        order = [words[(5 * row + i) % len(words)] for i in range(14)]
+        draw.text((6 + row % 3, 6 + 17 * row), " ".join(order), fill=30, font=font)
+    return to_light(torch.from_numpy(np.array(page)).float()[None] / 255)
+
+
+@pytest.mark.parametrize("true", [line(9, 60, 31), line(13, 10, 31)])
+def test_the_shake_of_a_printed_page_is_found_better_since_paper_is_plain(true: Tensor) -> None:
+    frame = pyramid(blurred(printed(), true, 0.005), Curve.LIGHT)[-1]
+    assert looks_printed(frame)
+    by_print, by_edges = kernels_of_print(frame), kernels_of_edges([frame])
+    assert likeness(by_print, true[None]) > max(0.85, likeness(by_edges, true[None]) + 0.05)
+
+
+def test_a_photo_does_not_look_printed() -> None:
+    assert not any(looks_printed(frame) for frame in pyramid(example("astronaut.jpg"), Curve.LIGHT))
 
 
 def test_a_sharp_photo_is_handed_back_as_it_is() -> None:

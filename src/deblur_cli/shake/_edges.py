@@ -5,7 +5,7 @@ al. 2014), the strongest of its gradients in each direction (Cho and Lee 2009), 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import EllipsisType
 
 import torch
@@ -33,49 +33,6 @@ FAINT, ISLAND = 0.05, 0.1
 """Of a kernel: what is below so much of its largest value, and parts apart from the rest with less than so much of its sum, are noise."""
 
 
-def kernels_of_edges(frames: Sequence[Frame]) -> Kernels:
-    """The kernels (k, n, n), n = SIDE, of k small frames of one size."""
-    sides = [SIDE]
-    while sides[-1] > SMALLEST:
-        sides.append(int(sides[-1] / STEP) | 1)
-    whole = torch.stack([frame.light for frame in frames])
-    kernels = torch.zeros(len(whole), sides[-1], sides[-1], device=whole.device)
-    kernels[:, sides[-1] // 2, sides[-1] // 2 - 1 : sides[-1] // 2 + 2] = 1 / 3
-    for side in reversed(sides):
-        kernels = fit_into(rescaled(kernels, side / kernels.shape[-1]), side)
-        size = [max(LEAST, round(length * side / SIDE)) for length in whole.shape[-2:]]
-        light = F.interpolate(whole[:, None], size=size, mode="bicubic", antialias=True)[:, 0]
-        kernels = fit_edges(kernels, light)
-    return kernels
-
-
-def fit_edges(kernels: Kernels, light: Tensor, turns: int = TURNS) -> Kernels:
-    """(k, n, n) made to fit the edges of (k, h, w), as of `Frame`."""
-    n, (h, w) = kernels.shape[-1], light.shape[-2:]
-    margin = min(n, h // 2, w // 2)
-    right, below = (fast_length(length + 2 * margin) - length - margin for length in (w, h))
-    framed = wrap(light, (margin, right, margin, below))
-    inside = (..., slice(margin, margin + h), slice(margin, margin + w))
-    blurred = _inside(framed, inside)
-    for turn in range(turns):
-        weight = max(LOWEST, WEIGHT / FALLING**turn)
-        count = SALIENT * math.sqrt(framed[0].numel()) * n * FALLING**turn
-        sharp = salient(_inside(few_gradients(framed, kernels, weight), inside), round(count))
-        auto, cross = correlations(sharp, blurred, n)
-        ridges = RIDGE / auto[:, n - 1, n - 1, None, None].clamp_min(1e-6)
-        found = least_squares(auto, cross, ridges)
-        cleared = (without_islands(each, FAINT * float(each.max()), ISLAND) for each in found)
-        kernels = torch.stack([centred(each) for each in cleared])
-    return kernels
-
-
-def _inside(framed: Tensor, inside: tuple[EllipsisType | slice, ...]) -> Tensor:
-    """(k, 2, h, w): the gradients of (k, h, w), 0 in the margins."""
-    found = torch.zeros(len(framed), 2, *framed.shape[-2:], device=framed.device)
-    found[inside] = torch.stack(gradients(framed), 1)[inside]
-    return found
-
-
 def few_gradients(light: Tensor, kernels: Kernels, weight: float) -> Tensor:
     """(k, h, w) that wrap round, blurred by (k, n, n) -> the sharp ones of which each gradient that is not 0 costs that weight."""
     size = (light.shape[-2], light.shape[-1])
@@ -89,6 +46,55 @@ def few_gradients(light: Tensor, kernels: Kernels, weight: float) -> Tensor:
         sharp = torch.fft.irfft2((seen + strictness * pull) / (passed + strictness * power), size)
         strictness *= STRICTER
     return sharp
+
+
+Sharpened = Callable[[Tensor, Kernels, float], Tensor]
+"""What a photo may have been: as `few_gradients`."""
+
+
+def kernels_of_edges(frames: Sequence[Frame], sharpened: Sharpened = few_gradients) -> Kernels:
+    """The kernels (k, n, n), n = SIDE, of k small frames of one size."""
+    sides = [SIDE]
+    while sides[-1] > SMALLEST:
+        sides.append(int(sides[-1] / STEP) | 1)
+    whole = torch.stack([frame.light for frame in frames])
+    kernels = torch.zeros(len(whole), sides[-1], sides[-1], device=whole.device)
+    kernels[:, sides[-1] // 2, sides[-1] // 2 - 1 : sides[-1] // 2 + 2] = 1 / 3
+    for side in reversed(sides):
+        kernels = fit_into(rescaled(kernels, side / kernels.shape[-1]), side)
+        size = [max(LEAST, round(length * side / SIDE)) for length in whole.shape[-2:]]
+        light = F.interpolate(whole[:, None], size=size, mode="bicubic", antialias=True)[:, 0]
+        kernels = fit_edges(kernels, light, sharpened=sharpened)
+    return kernels
+
+
+def fit_edges(
+    kernels: Kernels, light: Tensor, turns: int = TURNS, sharpened: Sharpened = few_gradients
+) -> Kernels:
+    """(k, n, n) made to fit the edges of (k, h, w), as of `Frame`."""
+    n, (h, w) = kernels.shape[-1], light.shape[-2:]
+    margin = min(n, h // 2, w // 2)
+    right, below = (fast_length(length + 2 * margin) - length - margin for length in (w, h))
+    framed = wrap(light, (margin, right, margin, below))
+    inside = (..., slice(margin, margin + h), slice(margin, margin + w))
+    blurred = _inside(framed, inside)
+    for turn in range(turns):
+        weight = max(LOWEST, WEIGHT / FALLING**turn)
+        count = SALIENT * math.sqrt(framed[0].numel()) * n * FALLING**turn
+        sharp = salient(_inside(sharpened(framed, kernels, weight), inside), round(count))
+        auto, cross = correlations(sharp, blurred, n)
+        ridges = RIDGE / auto[:, n - 1, n - 1, None, None].clamp_min(1e-6)
+        found = least_squares(auto, cross, ridges)
+        cleared = (without_islands(each, FAINT * float(each.max()), ISLAND) for each in found)
+        kernels = torch.stack([centred(each) for each in cleared])
+    return kernels
+
+
+def _inside(framed: Tensor, inside: tuple[EllipsisType | slice, ...]) -> Tensor:
+    """(k, 2, h, w): the gradients of (k, h, w), 0 in the margins."""
+    found = torch.zeros(len(framed), 2, *framed.shape[-2:], device=framed.device)
+    found[inside] = torch.stack(gradients(framed), 1)[inside]
+    return found
 
 
 def salient(found: Tensor, count: int) -> Tensor:

@@ -18,6 +18,7 @@ from deblur_cli.shake._joined import joined
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
 from deblur_cli.shake._predictor import Predictor, load_predictor
+from deblur_cli.shake._print import kernels_of_print, looks_printed
 from deblur_cli.shake._roll import finer, rolled, shake_of
 
 SMALLEST_SHAKE = 3
@@ -38,12 +39,14 @@ COARSE = 200
 
 @dataclass(frozen=True)
 class Seen:
-    """A shake in pixels of the photo, what the judge says undoing it gains, in dB, the guess that it came from, as it was at a coarse frame, and the frames, of
-    which the last is the photo itself.
+    """A shake in pixels of the photo.
+
+    harm: dB by which undoing it is harmful, as the judge sees it, who is not heard about print. coarse: the guess that it came from, as it was at a coarse frame.
+    frames: from coarse to fine, the last is the photo itself.
     """
 
     shake: Shake
-    gain: float
+    harm: float
     coarse: search.Guess
     frames: list[search.Frame]
 
@@ -60,10 +63,14 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     of_edges = _by_edges(small[-1])
     guesses = of_network + of_edges + agreed(small, predictor, device, gain=_gain)
     guesses += _in_common(of_network, of_edges, predictor)
-    few = _ranked(guesses, light, alone)[:FEW]
+    printed = looks_printed(small[-1][Curve.LIGHT])
+    if printed:
+        guesses.append(_by_print(small[-1][Curve.LIGHT]))
+    heard = 0.0 if printed else 1.0
+    few = _ranked(guesses, light, alone, heard)[:FEW]
     others = [_taken_otherwise(guess, small) for guess in few]
     others += [_cleaned(guess, predictor) for guess in few + others]
-    best = max(few + _ranked(others, light, alone), key=lambda guess: guess.gain)
+    best = max(few + _ranked(others, light, alone, heard), key=lambda guess: guess.gain)
     tell(0.5)
     frames = pyramids[best.curve]
     kernels, last, large = best.kernels, best.frame or frames[0], frames[len(small) :]
@@ -83,7 +90,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     full = rescaled(kernels, 1 / last.scale)
     full = fit_into(full, min(extent(full, beyond=NOTHING), LARGEST))
     shake = Shake(full[None].cpu(), torch.tensor([[gain / 2]]).sigmoid(), last.curve)
-    return Seen(shake, gain, _coarse(best), frames)
+    return Seen(shake, heard * max(0.0, -gain), _coarse(best), frames)
 
 
 def _best_of_each(guesses: list[search.Guess]) -> list[search.Guess]:
@@ -94,6 +101,11 @@ def _best_of_each(guesses: list[search.Guess]) -> list[search.Guess]:
 def _by_edges(frames: Mapping[Curve, search.Frame]) -> list[search.Guess]:
     found = zip(kernels_of_edges(list(frames.values())), frames.items(), strict=True)
     return [search.Guess(kernel[None], curve, frame) for kernel, (curve, frame) in found]
+
+
+def _by_print(frame: search.Frame) -> search.Guess:
+    """Of light alone: whoever blurs by a program has no need of this one."""
+    return search.Guess(kernels_of_print(frame), Curve.LIGHT, frame)
 
 
 def _in_common(
@@ -116,9 +128,9 @@ def _taken_otherwise(guess: search.Guess, scales: Sequence[Mapping[Curve, search
     return replace(guess, curve=other, frame=next(frames, None))
 
 
-def _ranked(guesses: list[search.Guess], light: Tensor, alone: Tensor) -> list[search.Guess]:
-    """From the one of which most is expected down; that is their gain then."""
-    judged = [replace(guess, gain=_expected(guess, light, alone)) for guess in guesses]
+def _ranked(guesses: list[search.Guess], light: Tensor, alone: Tensor, heard: float) -> list[search.Guess]:
+    """From the one of which most is expected down; that is their gain then. heard: how much the judge is."""
+    judged = [replace(guess, gain=_expected(guess, light, alone, heard)) for guess in guesses]
     return sorted(judged, key=lambda guess: -guess.gain)
 
 
@@ -147,8 +159,8 @@ def varied(seen: Seen) -> Shake | None:
     return shake_of(finer(roll, frames[small:], predictor))
 
 
-def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:
-    """What the fusion expects of a guess, in dB, at the size of its frame, and what the judge does; less `doubt`."""
+def _expected(guess: search.Guess, light: Tensor, alone: Tensor, heard: float) -> float:
+    """What the fusion expects of a guess, in dB, at the size of its frame, and what the judge does, as far as it is heard; less `doubt`."""
     if guess.frame is None:
         return -math.inf
     size = (guess.frame.light.shape[-2], guess.frame.light.shape[-1])
@@ -159,7 +171,7 @@ def _expected(guess: search.Guess, light: Tensor, alone: Tensor) -> float:
         for each in (light, alone)
     )
     undone = joined(before, after, Shake(guess.kernels[None].cpu(), torch.ones(1, 1), guess.curve))
-    return undone.gain + undone.opinion - doubt(light, guess.curve)
+    return undone.gain + heard * undone.opinion - doubt(light, guess.curve)
 
 
 def doubt(light: Tensor, curve: Curve) -> float:

@@ -100,7 +100,7 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     shake = seen.shake
     gain, _ = _expected(light, alone, shake, seen.frames[-1])
     least = MARGIN_DB + doubt(light, shake.curve)
-    margin = least + DOUBT * max(0.0, -seen.gain)
+    margin = least + DOUBT * seen.harm
     other = varied(seen) if gain > HOPELESS_DB else None
     if other:
         other_gain, _ = _expected(light, alone, other, seen.frames[-1])

@@ -1,0 +1,54 @@
+"""A shaken page of print: letters repeat, and a kernel that repeats, too, explains them as well as the right one; that paper is plain tells them apart.
+
+As `_edges` finds a kernel; but the sharp photo has not only few gradients, but also few pixels that are not paper (Pan, Hu, Su and Yang, "Deblurring text images
+via L0-regularized intensity and gradient prior", 2014, count those that are not black).
+"""
+
+import torch
+from torch import Tensor
+
+from deblur_cli.shake._edges import kernels_of_edges
+from deblur_cli.shake._estimate import Frame, Kernels
+from deblur_cli.shake._fourier import divergence, gradient_power, gradients, transfer
+
+PAPER = 1.0
+"""Light of paper in a `Frame`."""
+NEAR, PLAIN, BRIGHT, LEVELS = 0.1, 0.35, 0.6, 60
+"""A page has so large a share of its pixels so near to the light that most have, of so many levels that are told apart, and that is bright."""
+STRICTER_LEVELS, STRICTEST_LEVELS = 4.0, 8.0
+STRICTER, STRICTEST = 5.6, 1e3
+"""How much more each step of the splitting asks for few pixels that are not paper, and within it for few gradients, and where that ends."""
+
+
+def looks_printed(frame: Frame) -> bool:
+    """Whether a small frame may be a page, dark on light: much of it is equally bright."""
+    light = frame.light.clamp(0, 1.2)
+    counts = torch.histc(light, LEVELS, 0, 1.2)
+    most = (int(counts.argmax()) + 0.5) * 1.2 / LEVELS
+    return most > BRIGHT and float(((light - most).abs() < NEAR).float().mean()) > PLAIN
+
+
+def kernels_of_print(frame: Frame) -> Kernels:
+    """The kernel (1, n, n) of a small frame, as of `kernels_of_edges`."""
+    return kernels_of_edges([frame], few_levels)
+
+
+def few_levels(light: Tensor, kernels: Kernels, weight: float) -> Tensor:
+    """As `few_gradients`, but each pixel that is not paper costs that weight, too."""
+    size = (light.shape[-2], light.shape[-1])
+    kernel_ft, power = transfer(kernels, size), gradient_power(size, light.device)
+    seen, passed = kernel_ft.conj() * torch.fft.rfft2(light), kernel_ft.abs().square()
+    sharp, of_levels = light, 2 * weight
+    while of_levels < STRICTEST_LEVELS:
+        ink = sharp - PAPER
+        ink = ink * (ink.square() >= weight / of_levels)
+        wanted, whole = seen + of_levels * torch.fft.rfft2(ink + PAPER), passed + of_levels
+        of_gradients = 2 * weight
+        while of_gradients < STRICTEST:
+            right, down = gradients(sharp)
+            kept = right.square() + down.square() >= weight / of_gradients
+            pull = torch.fft.rfft2(divergence(right * kept, down * kept))
+            sharp = torch.fft.irfft2((wanted + of_gradients * pull) / (whole + of_gradients * power), size)
+            of_gradients *= STRICTER
+        of_levels *= STRICTER_LEVELS
+    return sharp
