@@ -1,9 +1,11 @@
 """Draw the figures of the documentation: `PYTHONPATH=. python docs/make_figures.py`.
 
 images/network.svg is Restormer at a glance, with sizes taken from the config; images/before_after.jpg is the README's
-picture, made by the program itself from examples/; images/failures.jpg shows what `compact` cannot do, on photos of scikit-image.
+picture, made by the program itself from examples/; images/page.jpg is a shaken page of print, which training.pages draws; images/failures.jpg shows what
+`compact` cannot do, on photos of scikit-image.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,10 @@ import torch
 from PIL import Image
 from skimage import data
 from torch import Tensor
-from training import blur
+from training import blur, pages
 from training.degrade import add_noise
 from training.dice import Dice
+from training.paths import random_path, random_shake
 
 from deblur_cli import deblur
 from deblur_cli.model import RestormerConfig
@@ -22,6 +25,8 @@ HERE = Path(__file__).parent
 IMAGES = HERE / "images"
 EXAMPLES = HERE.parent / "examples"
 
+PAGE = 8
+"""Number of the drawn page."""
 INK, PAPER = "#24292f", "#ffffff"
 BLOCKS, MOVES, ENDS = "#9ec5fe", "#ffd8a8", "#b2f2bb"
 
@@ -152,20 +157,40 @@ def blurred(photo: np.ndarray, kernel: Tensor, noise: float = 0.0) -> Image.Imag
     return Image.fromarray((blur.to_srgb(light).permute(1, 2, 0) * 255).round().byte().numpy())
 
 
+def shaken_page() -> Image.Image:
+    """A part of a drawn page under a shake of 16 px with 1 % noise, as the program restores it, and as it was."""
+    dice = Dice(PAGE)
+    sharp = np.asarray(pages.page(dice, []))[200:760, 100:916]
+    shaken = blurred(sharp, blur.shake_kernel(random_shake(dice, 16)), 0.01)
+    inside = (24, 24, sharp.shape[1] - 24, sharp.shape[0] - 24)  # its borders have wrapped round
+    shaken = shaken.crop(inside)
+    three = (shaken, deblur(shaken, weights="compact"), Image.fromarray(sharp).crop(inside))
+    return side_by_side(three, (250, 120, 610, 400))
+
+
+def side_by_side(images: Iterable[Image.Image], area: tuple[int, int, int, int]) -> Image.Image:
+    """The same area of all of them, in a row."""
+    w, h, gap = area[2] - area[0], area[3] - area[1], 8
+    crops = [image.crop(area) for image in images]
+    row = Image.new("RGB", (len(crops) * (w + gap) - gap, h), PAPER)
+    for x, crop in enumerate(crops):
+        row.paste(crop, (x * (w + gap), 0))
+    return row
+
+
 def failures() -> Image.Image:
     """Three rows of blurred, restored and sharp: 25 px of shake, a lens 6 px out of focus, shake with much noise."""
     cat, coffee, rocket = data.chelsea(), data.coffee(), data.rocket()
     rows = [
-        (cat, blurred(cat, blur.shake_kernel(blur.random_path(Dice(3), 25))), (110, 60)),
+        (cat, blurred(cat, blur.shake_kernel(random_path(Dice(3), 25))), (110, 60)),
         (coffee, blurred(coffee, blur.lens_kernel(6)), (200, 90)),
-        (rocket, blurred(rocket, blur.shake_kernel(blur.random_path(Dice(5), 9)), 0.06), (230, 130)),
+        (rocket, blurred(rocket, blur.shake_kernel(random_path(Dice(5), 9)), 0.06), (230, 130)),
     ]
     w, h, gap = 300, 200, 8
     picture = Image.new("RGB", (3 * w + 2 * gap, 3 * h + 2 * gap), PAPER)
     for y, (sharp, blurry, (left, top)) in enumerate(rows):
         three = (blurry, deblur(blurry, weights="compact", shake="off"), Image.fromarray(sharp))
-        for x, image in enumerate(three):
-            picture.paste(image.crop((left, top, left + w, top + h)), (x * (w + gap), y * (h + gap)))
+        picture.paste(side_by_side(three, (left, top, left + w, top + h)), (0, y * (h + gap)))
     return picture
 
 
@@ -173,4 +198,5 @@ if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
     (IMAGES / "network.svg").write_text(network_svg(RestormerConfig()), encoding="utf-8")
     before_after().save(IMAGES / "before_after.jpg", quality=90)
+    shaken_page().save(IMAGES / "page.jpg", quality=90)
     failures().save(IMAGES / "failures.jpg", quality=90)
