@@ -58,19 +58,8 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     pyramids = {curve: search.pyramid(light, curve) for curve in Curve}
     scales = [dict(zip(pyramids, frames, strict=True)) for frames in zip(*pyramids.values(), strict=True)]
     small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])] or scales[:1]
-    starts = [guess for curve in Curve for guess in search.starts(device, curve)]
-    of_network = _best_of_each(search.climb(starts, small, predictor, _gain))
-    of_edges = _by_edges(small[-1])
-    guesses = of_network + of_edges + agreed(small, predictor, device, gain=_gain)
-    guesses += _in_common(of_network, of_edges, predictor)
     printed = looks_printed(small[-1][Curve.LIGHT])
-    if printed:
-        guesses.append(_by_print(small[-1][Curve.LIGHT]))
-    heard = 0.0 if printed else 1.0
-    few = _ranked(guesses, light, alone, heard)[:FEW]
-    others = [_taken_otherwise(guess, small) for guess in few]
-    others += [_cleaned(guess, predictor) for guess in few + others]
-    best = max(few + _ranked(others, light, alone, heard), key=lambda guess: guess.gain)
+    best = _best_guess(small, light, alone, predictor, printed=printed)
     tell(0.5)
     frames = pyramids[best.curve]
     kernels, last, large = best.kernels, best.frame or frames[0], frames[len(small) :]
@@ -90,7 +79,29 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     full = rescaled(kernels, 1 / last.scale)
     full = fit_into(full, min(extent(full, beyond=NOTHING), LARGEST))
     shake = Shake(full[None].cpu(), torch.tensor([[gain / 2]]).sigmoid(), last.curve)
-    return Seen(shake, heard * max(0.0, -gain), _coarse(best), frames)
+    return Seen(shake, 0.0 if printed else max(0.0, -gain), _coarse(best), frames)
+
+
+def _best_guess(
+    small: Sequence[Mapping[Curve, search.Frame]],
+    light: Tensor,
+    alone: Tensor,
+    predictor: Predictor,
+    *,
+    printed: bool,
+) -> search.Guess:
+    """Of guesses in all ways, that of which most is expected."""
+    starts = [guess for curve in Curve for guess in search.starts(light.device, curve)]
+    of_network = _best_of_each(search.climb(starts, small, predictor, _gain))
+    of_edges = _by_edges(small[-1])
+    guesses = of_network + of_edges + agreed(small, predictor, light.device, gain=_gain)
+    guesses += _in_common(of_network, of_edges, predictor)
+    if printed:
+        guesses.append(_by_print(small[-1][Curve.LIGHT]))
+    few = _ranked(guesses, light, alone, printed=printed)[:FEW]
+    others = [_taken_otherwise(guess, small) for guess in few]
+    others += [_cleaned(guess, predictor) for guess in few + others]
+    return max(few + _ranked(others, light, alone, printed=printed), key=lambda guess: guess.gain)
 
 
 def _best_of_each(guesses: list[search.Guess]) -> list[search.Guess]:
@@ -128,9 +139,11 @@ def _taken_otherwise(guess: search.Guess, scales: Sequence[Mapping[Curve, search
     return replace(guess, curve=other, frame=next(frames, None))
 
 
-def _ranked(guesses: list[search.Guess], light: Tensor, alone: Tensor, heard: float) -> list[search.Guess]:
-    """From the one of which most is expected down; that is their gain then. heard: how much the judge is."""
-    judged = [replace(guess, gain=_expected(guess, light, alone, heard)) for guess in guesses]
+def _ranked(
+    guesses: list[search.Guess], light: Tensor, alone: Tensor, *, printed: bool
+) -> list[search.Guess]:
+    """From the one of which most is expected down; that is their gain then."""
+    judged = [replace(guess, gain=_expected(guess, light, alone, printed=printed)) for guess in guesses]
     return sorted(judged, key=lambda guess: -guess.gain)
 
 
@@ -159,8 +172,8 @@ def varied(seen: Seen) -> Shake | None:
     return shake_of(finer(roll, frames[small:], predictor))
 
 
-def _expected(guess: search.Guess, light: Tensor, alone: Tensor, heard: float) -> float:
-    """What the fusion expects of a guess, in dB, at the size of its frame, and what the judge does, as far as it is heard; less `doubt`."""
+def _expected(guess: search.Guess, light: Tensor, alone: Tensor, *, printed: bool) -> float:
+    """What the fusion expects of a guess, in dB, at the size of its frame, and what the judge does, who knows no print; less `doubt`."""
     if guess.frame is None:
         return -math.inf
     size = (guess.frame.light.shape[-2], guess.frame.light.shape[-1])
@@ -171,7 +184,8 @@ def _expected(guess: search.Guess, light: Tensor, alone: Tensor, heard: float) -
         for each in (light, alone)
     )
     undone = joined(before, after, Shake(guess.kernels[None].cpu(), torch.ones(1, 1), guess.curve))
-    return undone.gain + heard * undone.opinion - doubt(light, guess.curve)
+    opinion = 0.0 if printed else undone.opinion
+    return undone.gain + opinion - doubt(light, guess.curve)
 
 
 def doubt(light: Tensor, curve: Curve) -> float:
