@@ -461,6 +461,12 @@ def test_the_shake_of_a_printed_page_is_found_better_since_paper_is_plain(true: 
     assert likeness(by_print, true[None]) > max(0.85, likeness(by_edges, true[None]) + 0.05)
 
 
+def test_a_page_in_uneven_light_looks_printed() -> None:
+    page = printed()
+    uneven = page * torch.linspace(0.2, 1, page.shape[-1])
+    assert looks_printed(pyramid(blurred(uneven, line(9, 60, 31), 0.002), Curve.LIGHT)[-1])
+
+
 def test_a_photo_does_not_look_printed() -> None:
     assert not any(looks_printed(frame) for frame in pyramid(example("astronaut.jpg"), Curve.LIGHT))
 

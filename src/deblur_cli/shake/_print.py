@@ -5,6 +5,7 @@ via L0-regularized intensity and gradient prior", 2014, count those that are not
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake._edges import kernels_of_edges
@@ -13,7 +14,9 @@ from deblur_cli.shake._fourier import divergence, gradient_power, gradients, tra
 
 PAPER = 1.0
 """Light of paper in a `Frame`."""
-NEAR, PLAIN, BRIGHT, LEVELS = 0.1, 0.35, 0.6, 60
+AROUND, DARKEST = 6, 0.05
+"""A place is compared with the brightest within so large a part of the longer side, since light is uneven; that is not taken for darker."""
+NEAR, PLAIN, BRIGHT, LEVELS = 0.1, 0.35, 0.7, 60
 """A page has so large a share of its pixels so near to the light that most have, of so many levels that are told apart, and that is bright."""
 STRICTER_LEVELS, STRICTEST_LEVELS = 4.0, 8.0
 STRICTER, STRICTEST = 5.6, 1e3
@@ -21,11 +24,20 @@ STRICTER, STRICTEST = 5.6, 1e3
 
 
 def looks_printed(frame: Frame) -> bool:
-    """Whether a small frame may be a page, dark on light: much of it is equally bright."""
-    light = frame.light.clamp(0, 1.2)
+    """Whether a small frame may be a page, dark on light: most of it is as bright as the brightest around it."""
+    light = (frame.light / _brightest_around(frame.light)).clamp(0, 1.2)
     counts = torch.histc(light, LEVELS, 0, 1.2)
     most = (int(counts.argmax()) + 0.5) * 1.2 / LEVELS
     return most > BRIGHT and float(((light - most).abs() < NEAR).float().mean()) > PLAIN
+
+
+def _brightest_around(light: Tensor) -> Tensor:
+    """(h, w) -> same."""
+    half = max(light.shape) // AROUND // 2
+    less_noise = F.avg_pool2d(light[None, None], 3, 1, 1, count_include_pad=False)
+    brightest = F.max_pool2d(less_noise, 2 * half + 1, 1, half)
+    framed = F.pad(brightest, (half,) * 4, "replicate")
+    return F.avg_pool2d(framed, 2 * half + 1, 1)[0, 0].clamp_min(DARKEST)
 
 
 def kernels_of_print(frame: Frame) -> Kernels:
