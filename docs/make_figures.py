@@ -160,7 +160,7 @@ def blurred(photo: np.ndarray, kernel: Tensor, noise: float = 0.0) -> Image.Imag
 def shaken_page() -> Image.Image:
     """A part of a drawn page under a shake of 16 px with 1 % noise, as the program restores it, and as it was."""
     dice = Dice(PAGE)
-    sharp = np.asarray(pages.page(dice, []))[200:760, 100:916]
+    sharp = np.array(pages.page(dice, []))[200:760, 100:916]
     shaken = blurred(sharp, blur.shake_kernel(random_shake(dice, 16)), 0.01)
     inside = (24, 24, sharp.shape[1] - 24, sharp.shape[0] - 24)  # its borders have wrapped round
     shaken = shaken.crop(inside)
