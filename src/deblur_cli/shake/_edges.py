@@ -38,13 +38,23 @@ def few_gradients(light: Tensor, kernels: Kernels, weight: float) -> Tensor:
     size = (light.shape[-2], light.shape[-1])
     kernel_ft, power = transfer(kernels, size), gradient_power(size, light.device)
     seen, passed = kernel_ft.conj() * torch.fft.rfft2(light), kernel_ft.abs().square()
-    sharp, strictness = light, 2 * weight
+    return split(light, seen, passed, power, weight, STRICTER)
+
+
+def split(
+    sharp: Tensor, seen: Tensor, passed: Tensor, power: Tensor, weight: float, stricter: float
+) -> Tensor:
+    """(k, h, w) to begin with, the two sides of the normal equations and `gradient_power` -> their solution of few gradients, by half-quadratic splitting.
+
+    stricter: how much more each step asks that they are few.
+    """
+    size, strictness = (sharp.shape[-2], sharp.shape[-1]), 2 * weight
     while strictness < STRICTEST:
         right, down = gradients(sharp)
         kept = right.square() + down.square() >= weight / strictness
         pull = torch.fft.rfft2(divergence(right * kept, down * kept))
         sharp = torch.fft.irfft2((seen + strictness * pull) / (passed + strictness * power), size)
-        strictness *= STRICTER
+        strictness *= stricter
     return sharp
 
 

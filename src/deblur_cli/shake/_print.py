@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblur_cli.shake._edges import kernels_of_edges
+from deblur_cli.shake._edges import kernels_of_edges, split
 from deblur_cli.shake._estimate import Frame, Kernels
-from deblur_cli.shake._fourier import divergence, gradient_power, gradients, transfer
+from deblur_cli.shake._fourier import gradient_power, transfer
 
 PAPER = 1.0
 """Light of paper in a `Frame`."""
@@ -19,8 +19,8 @@ AROUND, DARKEST = 6, 0.05
 NEAR, PLAIN, BRIGHT, LEVELS = 0.1, 0.35, 0.7, 60
 """A page has so large a share of its pixels so near to the light that most have, of so many levels that are told apart, and that is bright."""
 STRICTER_LEVELS, STRICTEST_LEVELS = 4.0, 8.0
-STRICTER, STRICTEST = 5.6, 1e3
-"""How much more each step of the splitting asks for few pixels that are not paper, and within it for few gradients, and where that ends."""
+STRICTER = 5.6
+"""How much more each step of the splitting asks for few pixels that are not paper, and where that ends; and within it for few gradients."""
 
 
 def looks_printed(frame: Frame) -> bool:
@@ -55,12 +55,6 @@ def few_levels(light: Tensor, kernels: Kernels, weight: float) -> Tensor:
         ink = sharp - PAPER
         ink = ink * (ink.square() >= weight / of_levels)
         wanted, whole = seen + of_levels * torch.fft.rfft2(ink + PAPER), passed + of_levels
-        of_gradients = 2 * weight
-        while of_gradients < STRICTEST:
-            right, down = gradients(sharp)
-            kept = right.square() + down.square() >= weight / of_gradients
-            pull = torch.fft.rfft2(divergence(right * kept, down * kept))
-            sharp = torch.fft.irfft2((wanted + of_gradients * pull) / (whole + of_gradients * power), size)
-            of_gradients *= STRICTER
+        sharp = split(sharp, wanted, whole, power, weight, STRICTER)
         of_levels *= STRICTER_LEVELS
     return sharp
