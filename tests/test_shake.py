@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,18 @@ from deblur_cli.shake import (
     kernel_from_lamp,
     undo,
 )
-from deblur_cli.shake._agreed import agreed, common
+from deblur_cli.shake._agreed import climb, common, distinct, likeness, starts
+from deblur_cli.shake._bayes import kernels_by_bayes
 from deblur_cli.shake._cleaner import Cleaner, cleaned
 from deblur_cli.shake._curve import Curve, to_light, to_srgb
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._edges import kernels_of_edges
-from deblur_cli.shake._estimate import Guess, distinct, likeness, pyramid
+from deblur_cli.shake._estimate import Frame, Guess, pyramid
 from deblur_cli.shake._find import RARER_DB, doubt
 from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import centred, cleared, extent, rescaled, tidied
+from deblur_cli.shake._kernels import line as drawn_line
 from deblur_cli.shake._least_squares import correlations, least_squares
 from deblur_cli.shake._parts import kernel_at, part_of
 from deblur_cli.shake._predictor import load_predictor
@@ -322,13 +325,16 @@ def test_guesses_that_have_come_to_the_same_kernel_are_one() -> None:
     assert distinct([*guesses, same_in_values]) == [guesses[0], guesses[2], same_in_values]
 
 
+@pytest.mark.parametrize("told", [kernels_of_edges, kernels_by_bayes])
 @pytest.mark.parametrize(("length", "degrees"), [(9, 0), (13, 30)])
-def test_edges_alone_tell_the_kernel(length: int, degrees: float) -> None:
+def test_edges_or_bayes_alone_tell_the_kernel(
+    told: Callable[[list[Frame]], Tensor], length: int, degrees: float
+) -> None:
     def smooth(kernel: Tensor) -> Tensor:
         return F.avg_pool2d(F.pad(kernel, (2,) * 4), 3, 1)
 
     path = line(length, degrees, n=21)
-    found = kernels_of_edges(pyramid(blurred(scene(180, 200), path, noise=0.003), Curve.LIGHT)[-1:])
+    found = told(pyramid(blurred(scene(180, 200), path, noise=0.003), Curve.LIGHT)[-1:])
     assert float(found.sum()) == pytest.approx(1, abs=1e-5)
     assert likeness(smooth(found), smooth(path[None])) > 0.8
     assert likeness(smooth(found), smooth(line(length, degrees + 90, n=21)[None])) < 0.6
@@ -350,7 +356,8 @@ def test_where_the_network_and_edges_agree_is_the_kernel(curve: Curve) -> None:
     values = curve.of(to_light(scene(180, 200)))
     photo = to_light(curve.srgb(blurred(values, path, noise=0.003)))
     scales = [{curve: frame} for frame in pyramid(photo, curve)]
-    guesses = agreed(scales, load_predictor(torch.device("cpu")), torch.device("cpu"))
+    first, predictor = starts(photo.device, curve), load_predictor(torch.device("cpu"))
+    guesses = climb(first, scales, predictor, lambda kernels, _: -extent(kernels))
     assert {guess.curve for guess in guesses} == {curve}
     assert max(likeness(guess.kernels, path[None]) for guess in guesses) > 0.8
     assert all(guess.frame is scales[-1][curve] for guess in guesses)
@@ -374,6 +381,15 @@ def test_a_kernel_is_cleaned_where_it_lies_at_its_own_size() -> None:
 def test_a_photo_without_edges_has_no_kernel_of_them() -> None:
     frames = pyramid(torch.full((3, 64, 64), 0.5), Curve.LIGHT)[-1:]
     assert kernels_of_edges(frames).isfinite().all()
+    assert kernels_by_bayes(frames).isfinite().all()
+
+
+@pytest.mark.parametrize(("length", "degrees"), [(7, 0), (7, 45), (11, 90), (11, 150)])
+def test_a_line_is_drawn_in_its_direction(length: int, degrees: float) -> None:
+    drawn = drawn_line(length, degrees, 21)
+    assert float(drawn.sum()) == pytest.approx(1, abs=1e-6)
+    assert likeness(drawn[None], line(length, degrees, n=21)[None]) > 0.85
+    assert likeness(drawn[None], line(length, degrees + 90, n=21)[None]) < 0.4
 
 
 def test_a_blur_of_values_is_doubted_in_a_photo_with_colours_alone() -> None:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
+from deblur_cli.shake._agreed import starts
 from deblur_cli.shake._cleaner import LEAST_NOISE, SIDE, Cleaner, surrounded
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._edges import kernels_of_edges
@@ -29,6 +30,8 @@ from training.shake.predictor import distance, photo_lost
 
 SEARCHING = 0.5
 """Of the time: how much goes into searches."""
+FIRST_TURNS, TURNS = 20, 6
+"""Of a search at the first scale, and at each after it."""
 EARLY = 0.5
 """How often the kernel of a scale's second turn is kept, too."""
 MOST_MOVED = 8
@@ -48,12 +51,12 @@ def kernels_of(photos: Photos, predictor: Predictor, dice: Dice) -> Iterator[Fou
     _, photo, _, true = make_photo(photos, curve, dice, "shake")
     light = to_linear(photo[:1] if dice.chance(GREY) else photo)
     frames = [frame for frame in search.pyramid(light, curve) if search.is_small(frame)]
-    starts = search.starts(light.device, curve)
-    kernel, together = starts[dice.integer(0, len(starts) - 1)].kernels, torch.ones(1, 1)
+    lines = starts(light.device, curve)
+    kernel, together = lines[dice.integer(0, len(lines) - 1)].kernels, torch.ones(1, 1)
     for number, frame in enumerate(frames):
         regions = search.telling_regions(frame)
         kernel = search.grown(kernel) if number else kernel
-        turns = search.TURNS if number else search.FIRST_TURNS
+        turns = TURNS if number else FIRST_TURNS
         for turn in range(turns):
             (found,) = search.solved(kernel, regions, predictor, together)
             if turn == turns - 1 or (turn == 1 and dice.chance(EARLY)):

@@ -1,10 +1,10 @@
-"""A third opinion: a photo's shake where two ways to see it agree.
+"""A photo's shake where two ways to see it agree, from coarse to fine, from several starts.
 
 At each scale the kernel that the network's gradients make (`_estimate`) and the one that the strong edges make (`_edges`), both from the same kernel so far, and of both
 what they have in common goes on. What is wrong in them differs, so little of it stays.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,61 +13,72 @@ from torch import Tensor
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._edges import fit_edges
-from deblur_cli.shake._estimate import Frame, Guess
+from deblur_cli.shake._estimate import Frame, Guess, Kernels
 from deblur_cli.shake._fourier import fast_length
-from deblur_cli.shake._kernels import centred, extent, fit_into
+from deblur_cli.shake._kernels import centred, extent, fit_into, line
 from deblur_cli.shake._predictor import Predictor
 
-SQUARES = (5, 9)
-"""Sides of those that the searches begin with."""
+LINE, DIRECTIONS = 7, 4
+"""Length of the lines that a search begins with, and in how many directions they lie: from what has none, a point or a square, it often ends nowhere."""
+SAME = 0.98
+"""Likeness from which on two kernels are one."""
+JUDGED, KEPT = 150, 2
+"""Longest side of the frame from which on guesses are compared, and how many of each curve go on."""
 FIRST_ROUNDS, ROUNDS, TURNS = 3, 2, 3
 """At the first scale, and at each after it; and the turns of both in a round."""
 AGAIN = 2
 """Turns by which what two guesses have in common is fitted again."""
 
 
-def agreed(
+def starts(device: torch.device, curve: Curve) -> list[Guess]:
+    """What a search begins with: lines. Which of them ends at the truth differs from photo to photo."""
+    angles = (180 * i / DIRECTIONS for i in range(DIRECTIONS))
+    return [Guess(line(LINE, angle, LINE + 2).to(device)[None], curve) for angle in angles]
+
+
+def climb(
+    guesses: list[Guess],
     scales: Sequence[Mapping[Curve, Frame]],
     predictor: Predictor,
-    device: torch.device,
-    squares: Sequence[int] = SQUARES,
-    gain: Callable[[Tensor, Frame], float] | None = None,
+    gain: Callable[[Kernels, Frame], float],
 ) -> list[Guess]:
-    """From the first of the scales of small frames to the last: a guess for each square and curve, as far as it has room.
+    """From the first of the scales to the last: the best guesses, the best first, each as far as it has room.
 
-    gain: as of `climb`; if it is given, of those that begin the last scale only the better one of each curve goes on.
+    scales: of each the frames, small ones, by their curves. gain: what undoing a kernel is worth at a frame, in dB. From frames of JUDGED pixels on the KEPT
+    best of each curve go on.
     """
-    guesses = [
-        Guess(fit_into(torch.full((1, side, side), 1 / side**2, device=device), side + 4), curve)
-        for side in squares
-        for curve in scales[0]
-    ]
     for number, frames in enumerate(scales):
-        regions = {curve: search.telling_regions(frame) for curve, frame in frames.items()}
+        longest = max(max(frame.light.shape) for frame in frames.values())
+        judged = longest >= JUDGED or number == len(scales) - 1
         live = [guess for guess in guesses if not guess.ended]
-        if not live:
-            break
-        if gain and number and number == len(scales) - 1:
-            live = _better(live, gain)
-        of_each = [regions[guess.curve] for guess in live]
-        kernels = [search.grown(guess.kernels) if number else guess.kernels for guess in live]
-        for _ in range(ROUNDS if number else FIRST_ROUNDS):
-            ours = search.fit_all(kernels, of_each, predictor, TURNS)
-            theirs = _fit_edges([frames[guess.curve] for guess in live], kernels)
-            kernels = [common(*both) for both in zip(ours, theirs, strict=True)]
-        grown = [
-            Guess(each, guess.curve, frames[guess.curve], guess)
-            for each, guess in zip(kernels, live, strict=True)
-        ]
-        guesses = grown + [guess for guess in guesses if guess.ended]
+        if live:
+            after = _fitted(live, frames, predictor)
+            live = distinct(
+                Guess(kernels, guess.curve, frames[guess.curve], guess)
+                for kernels, guess in zip(after, live, strict=True)
+            )
+        if judged:
+            live = [replace(guess, gain=gain(guess.kernels, frames[guess.curve])) for guess in live]
+        guesses = sorted(live + [guess for guess in guesses if guess.ended], key=lambda guess: -guess.gain)
+        if judged:
+            of_curves = ([guess for guess in guesses if guess.curve is curve] for curve in frames)
+            guesses = [guess for alike in of_curves for guess in alike[:KEPT]]
     return guesses
 
 
-def _better(guesses: Sequence[Guess], gain: Callable[[Tensor, Frame], float]) -> list[Guess]:
-    """The one of each curve that gains more."""
-    judged = [replace(guess, gain=gain(guess.kernels, guess.frame)) for guess in guesses if guess.frame]
-    best = {guess.curve: guess for guess in sorted(judged, key=lambda guess: guess.gain)}
-    return list(best.values())
+def _fitted(guesses: Sequence[Guess], frames: Mapping[Curve, Frame], predictor: Predictor) -> list[Kernels]:
+    """(1, n, n) each, n of its own, made to fit the frames of one scale, in both ways, in rounds."""
+    regions = {curve: search.telling_regions(frame) for curve, frame in frames.items()}
+    of_each, rounds = (
+        [regions[guess.curve] for guess in guesses],
+        ROUNDS if guesses[0].frame else FIRST_ROUNDS,
+    )
+    kernels = [search.grown(guess.kernels) if guess.frame else guess.kernels for guess in guesses]
+    for _ in range(rounds):
+        ours = search.fit_all(kernels, of_each, predictor, TURNS)
+        theirs = _fit_edges([frames[guess.curve] for guess in guesses], kernels)
+        kernels = [common(*both) for both in zip(ours, theirs, strict=True)]
+    return kernels
 
 
 def _fit_edges(frames: Sequence[Frame], kernels: Sequence[Tensor]) -> list[Tensor]:
@@ -97,3 +108,20 @@ def common(a: Tensor, b: Tensor) -> Tensor:
     margin = n // 2 * 2
     both = fit_into(a, n + 2 * margin)[0] * fit_into(b, n + 2 * margin)[0].roll((down, right), (0, 1))
     return fit_into(centred(both.sqrt())[None], n)
+
+
+def distinct(guesses: Iterable[Guess]) -> list[Guess]:
+    """Without those that have come to the same kernel as one before them."""
+    found: list[Guess] = []
+    for guess in guesses:
+        alike = (other for other in found if other.curve is guess.curve)
+        if all(likeness(guess.kernels, other.kernels) < SAME for other in alike):
+            found.append(guess)
+    return found
+
+
+def likeness(a: Kernels, b: Kernels) -> float:
+    """The largest correlation of (1, n, n) and (1, m, m), wherever they lie: 1 for the same shape."""
+    side = fast_length(a.shape[-1] + b.shape[-1])
+    ours, theirs = (torch.fft.rfft2(each / each.norm(), (side, side)) for each in (a, b))
+    return float(torch.fft.irfft2(ours.conj() * theirs, (side, side)).max())

@@ -6,6 +6,7 @@ al. 2014), the strongest of its gradients in each direction (Cho and Lee 2009), 
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import EllipsisType
 
 import torch
@@ -14,11 +15,11 @@ from torch import Tensor
 
 from deblur_cli.shake._estimate import STEP, Frame, Kernels
 from deblur_cli.shake._fourier import divergence, fast_length, gradient_power, gradients, transfer, wrap
-from deblur_cli.shake._kernels import centred, fit_into, rescaled, without_islands
+from deblur_cli.shake._kernels import centred, fit_into, line, rescaled, without_islands
 from deblur_cli.shake._least_squares import correlations, least_squares
 
-SIDE, SMALLEST, LEAST = 31, 5, 16
-"""Of a kernel at the frame itself, at the first scale at most, and of the smallest frame."""
+SIDE, SMALLEST, LEAST, LINE = 31, 5, 16, 3
+"""Of a kernel at the frame itself, at the first scale at most, of the smallest frame, and of the level line that is begun with."""
 TURNS = 8
 """At each scale."""
 WEIGHT, FALLING, LOWEST = 4e-3, 1.1, 1e-4
@@ -64,17 +65,21 @@ Sharpened = Callable[[Tensor, Kernels, float], Tensor]
 
 def kernels_of_edges(frames: Sequence[Frame], sharpened: Sharpened = few_gradients) -> Kernels:
     """The kernels (k, n, n), n = SIDE, of k small frames of one size."""
+    return from_coarse(frames, partial(fit_edges, sharpened=sharpened))
+
+
+def from_coarse(frames: Sequence[Frame], fit: Callable[[Kernels, Tensor], Kernels]) -> Kernels:
+    """The kernels (k, n, n), n = SIDE, of k small frames of one size. fit: (k, m, m) made to fit (k, h, w), the frames at one scale."""
     sides = [SIDE]
     while sides[-1] > SMALLEST:
         sides.append(int(sides[-1] / STEP) | 1)
     whole = torch.stack([frame.light for frame in frames])
-    kernels = torch.zeros(len(whole), sides[-1], sides[-1], device=whole.device)
-    kernels[:, sides[-1] // 2, sides[-1] // 2 - 1 : sides[-1] // 2 + 2] = 1 / 3
+    kernels = line(LINE, 0, sides[-1]).to(whole.device).expand(len(whole), -1, -1)
     for side in reversed(sides):
         kernels = fit_into(rescaled(kernels, side / kernels.shape[-1]), side)
         size = [max(LEAST, round(length * side / SIDE)) for length in whole.shape[-2:]]
         light = F.interpolate(whole[:, None], size=size, mode="bicubic", antialias=True)[:, 0]
-        kernels = fit_edges(kernels, light, sharpened=sharpened)
+        kernels = fit(kernels, light)
     return kernels
 
 
@@ -94,10 +99,14 @@ def fit_edges(
         sharp = salient(_inside(sharpened(framed, kernels, weight), inside), round(count))
         auto, cross = correlations(sharp, blurred, n)
         ridges = RIDGE / auto[:, n - 1, n - 1, None, None].clamp_min(1e-6)
-        found = least_squares(auto, cross, ridges)
-        cleared = (without_islands(each, FAINT * float(each.max()), ISLAND) for each in found)
-        kernels = torch.stack([centred(each) for each in cleared])
+        kernels = tidied(least_squares(auto, cross, ridges))
     return kernels
+
+
+def tidied(kernels: Kernels) -> Kernels:
+    """(k, n, n) as the least squares leave them: what is faint or apart goes; centred, of sum 1."""
+    cleared = (without_islands(each, FAINT * float(each.max()), ISLAND) for each in kernels)
+    return torch.stack([centred(each) for each in cleared])
 
 
 def _inside(framed: Tensor, inside: tuple[EllipsisType | slice, ...]) -> Tensor:

@@ -6,8 +6,7 @@ At each scale, in turns: the sharp photo's gradients, as a small network guesses
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import measure_noise
-from deblur_cli.shake._fourier import fast_length, gradients
+from deblur_cli.shake._fourier import gradients
 from deblur_cli.shake._kernels import extent, fit_into, rescaled, tidied
 from deblur_cli.shake._least_squares import correlations, least_squares
 from deblur_cli.shake._predictor import MULTIPLE, Predictor, inverse_filters
@@ -28,14 +27,6 @@ REGION, TELLING = 320, 4
 """Side of a region, and how many of them, the most telling ones, the kernel is found from."""
 LARGEST = 41
 """Side of a kernel: at the scale where it needs more, the search ends."""
-FIRST_TURNS, TURNS = 20, 6
-"""At the first scale, and at each after it."""
-SQUARES = (1, 5, 9, 13)
-"""Sides of those that a search begins with; the first is a point."""
-SAME = 0.98
-"""Likeness from which on two kernels are one."""
-JUDGED, KEPT = 200, 2
-"""Longest side of the frame from which on guesses are compared, and how many of each curve go on."""
 RIDGE = 0.3
 """Of the least squares, times the energy of the gradients, since the guess leaves out about as much as it holds."""
 
@@ -106,12 +97,6 @@ def _frame(grey: Tensor, noise: float, scale: float, curve: Curve) -> Frame:
     return Frame(grey / white, noise * scale, scale, white, curve)
 
 
-def starts(device: torch.device, curve: Curve) -> list[Guess]:
-    """What a search begins with: a point, and squares, small and large. Which of them ends at the truth differs from photo to photo."""
-    squares = [torch.full((1, side, side), 1 / side**2, device=device) for side in SQUARES]
-    return [Guess(fit_into(square, max(5, square.shape[-1])), curve) for square in squares]
-
-
 def is_small(frame: Frame) -> bool:
     """Whether it is one region."""
     return max(frame.light.shape) <= 1.25 * REGION
@@ -130,56 +115,6 @@ def side_for(reach: int) -> int:
 def is_full(kernels: Kernels) -> bool:
     """Whether the path reaches so far that the next scale has no room for it."""
     return extent(kernels) * STEP > LARGEST
-
-
-def climb(
-    guesses: list[Guess],
-    scales: Sequence[Mapping[Curve, Frame]],
-    predictor: Predictor,
-    gain: Callable[[Kernels, Frame], float],
-) -> list[Guess]:
-    """From the first of the scales to the last: the best guesses, the best first, each as far as it has room.
-
-    scales: of each the frames, small ones, by their curves. gain: what undoing a kernel is worth at a frame, in dB. From frames of JUDGED pixels on the KEPT
-    best of each curve go on.
-    """
-    for number, frames in enumerate(scales):
-        regions = {curve: telling_regions(frame) for curve, frame in frames.items()}
-        longest = max(max(frame.light.shape) for frame in frames.values())
-        judged = longest >= JUDGED or number == len(scales) - 1
-        live = [guess for guess in guesses if not guess.ended]
-        if live:
-            before = [grown(guess.kernels) if number else guess.kernels for guess in live]
-            of_each = [regions[guess.curve] for guess in live]
-            after = fit_all(before, of_each, predictor, TURNS if number else FIRST_TURNS)
-            live = distinct(
-                Guess(kernels, guess.curve, frames[guess.curve], guess)
-                for kernels, guess in zip(after, live, strict=True)
-            )
-        if judged:
-            live = [replace(guess, gain=gain(guess.kernels, frames[guess.curve])) for guess in live]
-        guesses = sorted(live + [guess for guess in guesses if guess.ended], key=lambda guess: -guess.gain)
-        if judged:
-            of_curves = ([guess for guess in guesses if guess.curve is curve] for curve in frames)
-            guesses = [guess for alike in of_curves for guess in alike[:KEPT]]
-    return guesses
-
-
-def distinct(guesses: Iterable[Guess]) -> list[Guess]:
-    """Without those that have come to the same kernel as one before them."""
-    found: list[Guess] = []
-    for guess in guesses:
-        alike = (other for other in found if other.curve is guess.curve)
-        if all(likeness(guess.kernels, other.kernels) < SAME for other in alike):
-            found.append(guess)
-    return found
-
-
-def likeness(a: Kernels, b: Kernels) -> float:
-    """The largest correlation of (1, n, n) and (1, m, m), wherever they lie: 1 for the same shape."""
-    side = fast_length(a.shape[-1] + b.shape[-1])
-    ours, theirs = (torch.fft.rfft2(each / each.norm(), (side, side)) for each in (a, b))
-    return float(torch.fft.irfft2(ours.conj() * theirs, (side, side)).max())
 
 
 def fit_all(
@@ -204,7 +139,7 @@ def fit(
     predictor: Predictor,
     together: Tensor,
     *,
-    turns: int = TURNS,
+    turns: int,
     room: Tensor | None = None,
 ) -> Kernels:
     """Kernels made to fit the regions.

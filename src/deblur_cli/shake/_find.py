@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
-from deblur_cli.shake._agreed import agreed, in_common
+from deblur_cli.shake._agreed import climb, in_common, starts
+from deblur_cli.shake._bayes import kernels_by_bayes
 from deblur_cli.shake._cleaner import cleaned
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
-from deblur_cli.shake._edges import kernels_of_edges
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
@@ -91,11 +91,10 @@ def _best_guess(
     printed: bool,
 ) -> search.Guess:
     """Of guesses in all ways, that of which most is expected."""
-    starts = [guess for curve in Curve for guess in search.starts(light.device, curve)]
-    of_network = _best_of_each(search.climb(starts, small, predictor, _gain))
-    of_edges = _by_edges(small[-1])
-    guesses = of_network + of_edges + agreed(small, predictor, light.device, gain=_gain)
-    guesses += _in_common(of_network, of_edges, predictor)
+    lines = [guess for curve in Curve for guess in starts(light.device, curve)]
+    of_both = _best_of_each(climb(lines, small, predictor, _gain))
+    of_bayes = _by_bayes(small[-1])
+    guesses = of_both + of_bayes + _in_common(of_both, of_bayes, predictor)
     if printed:
         guesses.append(_by_print(small[-1][Curve.LIGHT]))
     few = _ranked(guesses, light, alone, printed=printed)[:FEW]
@@ -109,8 +108,8 @@ def _best_of_each(guesses: list[search.Guess]) -> list[search.Guess]:
     return [next(guess for guess in guesses if guess.curve is curve) for curve in Curve]
 
 
-def _by_edges(frames: Mapping[Curve, search.Frame]) -> list[search.Guess]:
-    found = zip(kernels_of_edges(list(frames.values())), frames.items(), strict=True)
+def _by_bayes(frames: Mapping[Curve, search.Frame]) -> list[search.Guess]:
+    found = zip(kernels_by_bayes(list(frames.values())), frames.items(), strict=True)
     return [search.Guess(kernel[None], curve, frame) for kernel, (curve, frame) in found]
 
 
@@ -120,12 +119,12 @@ def _by_print(frame: search.Frame) -> search.Guess:
 
 
 def _in_common(
-    of_network: list[search.Guess], of_edges: list[search.Guess], predictor: Predictor
+    of_both: list[search.Guess], of_bayes: list[search.Guess], predictor: Predictor
 ) -> list[search.Guess]:
-    """What the best guess of the network, where it has come so far, and that of the edges have in common, of each curve."""
+    """What the best guess of network and edges, where it has come so far, and that of `_bayes` have in common, of each curve."""
     found = []
-    for theirs in of_edges:
-        ours = next((guess for guess in of_network if guess.frame is theirs.frame), None)
+    for theirs in of_bayes:
+        ours = next((guess for guess in of_both if guess.frame is theirs.frame), None)
         if ours and theirs.frame:
             kernels = in_common(ours.kernels, theirs.kernels, theirs.frame, predictor)
             found.append(replace(ours, kernels=kernels))

@@ -90,6 +90,17 @@ def fit_into(kernel: Tensor, n: int) -> Tensor:
     return kernel / kernel.sum((-2, -1), keepdim=True)
 
 
+def line(length: float, degrees: float, n: int) -> Tensor:
+    """(n, n), n odd: a straight path of that length in pixels, in a direction as of `Shake`."""
+    along = torch.linspace(-length / 2, length / 2, 16 * n)
+    angle = math.radians(degrees)
+    places = torch.stack([-along * math.sin(angle), along * math.cos(angle)], 1) + n // 2
+    axis = torch.arange(n)
+    near = (1 - (places[..., None] - axis).abs()).clamp_min(0)
+    path = near[:, 0].T @ near[:, 1]
+    return path / path.sum()
+
+
 def rescaled(kernels: Tensor, factor: float) -> Tensor:
     """(r, n, n) for a frame that is `factor` times as large: (r, m, m), m odd, none negative, of sum 1."""
     n = kernels.shape[-1]
