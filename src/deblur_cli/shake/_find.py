@@ -14,6 +14,7 @@ from deblur_cli.shake._bayes import kernels_by_bayes
 from deblur_cli.shake._cleaner import cleaned
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
+from deblur_cli.shake._edges import kernels_of_edges
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
@@ -93,8 +94,8 @@ def _best_guess(
     """Of guesses in all ways, that of which most is expected."""
     lines = [guess for curve in Curve for guess in starts(light.device, curve)]
     of_both = _best_of_each(climb(lines, small, predictor, _gain))
-    of_bayes = _by_bayes(small[-1])
-    guesses = of_both + of_bayes + _in_common(of_both, of_bayes, predictor)
+    of_bayes, of_edges = (_of_last(small[-1], found) for found in (kernels_by_bayes, kernels_of_edges))
+    guesses = of_both + of_bayes + of_edges + _in_common(of_both, of_bayes, predictor)
     if printed:
         guesses.append(_by_print(small[-1][Curve.LIGHT]))
     few = _ranked(guesses, light, alone, printed=printed)[:FEW]
@@ -108,9 +109,12 @@ def _best_of_each(guesses: list[search.Guess]) -> list[search.Guess]:
     return [next(guess for guess in guesses if guess.curve is curve) for curve in Curve]
 
 
-def _by_bayes(frames: Mapping[Curve, search.Frame]) -> list[search.Guess]:
-    found = zip(kernels_by_bayes(list(frames.values())), frames.items(), strict=True)
-    return [search.Guess(kernel[None], curve, frame) for kernel, (curve, frame) in found]
+def _of_last(
+    frames: Mapping[Curve, search.Frame], found: Callable[[Sequence[search.Frame]], search.Kernels]
+) -> list[search.Guess]:
+    """Those of a way that needs no more than the last of the small frames."""
+    kernels = zip(found(list(frames.values())), frames.items(), strict=True)
+    return [search.Guess(kernel[None], curve, frame) for kernel, (curve, frame) in kernels]
 
 
 def _by_print(frame: search.Frame) -> search.Guess:
