@@ -23,6 +23,7 @@ from deblur_cli.shake._agreed import climb, in_common, starts
 from deblur_cli.shake._bayes import kernels_by_bayes
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
+from deblur_cli.shake._edges import kernels_of_edges
 from deblur_cli.shake._judge import rest_of
 from deblur_cli.shake._kernels import Shake, rescaled
 from deblur_cli.shake._parts import in_parts
@@ -208,10 +209,14 @@ def _guesses(
         yield _everywhere(other, taken_for())
     pyramids = {each: search.pyramid(light, each) for each in Curve}
     last = {each: frames[-1] for each, frames in pyramids.items()}
-    by_bayes = dict(zip(last, kernels_by_bayes(list(last.values())), strict=True))
-    for each, found in by_bayes.items():
+    by_bayes, by_edges = (
+        dict(zip(last, found(list(last.values())), strict=True))
+        for found in (kernels_by_bayes, kernels_of_edges)
+    )
+    for each in Curve:
         if each is curve or dice.chance(2 * MISTAKEN):
-            yield _everywhere(found, each)
+            yield _everywhere(by_bayes[each], each)
+            yield _everywhere(by_edges[each], each)
     for _ in range(2):
         frames = pyramids[taken_for()]
         scales, lines = [{frame.curve: frame} for frame in frames], starts(light.device, frames[0].curve)

@@ -69,12 +69,9 @@ def climb(
 def _fitted(guesses: Sequence[Guess], frames: Mapping[Curve, Frame], predictor: Predictor) -> list[Kernels]:
     """(1, n, n) each, n of its own, made to fit the frames of one scale, in both ways, in rounds."""
     regions = {curve: search.telling_regions(frame) for curve, frame in frames.items()}
-    of_each, rounds = (
-        [regions[guess.curve] for guess in guesses],
-        ROUNDS if guesses[0].frame else FIRST_ROUNDS,
-    )
+    of_each = [regions[guess.curve] for guess in guesses]
     kernels = [search.grown(guess.kernels) if guess.frame else guess.kernels for guess in guesses]
-    for _ in range(rounds):
+    for _ in range(ROUNDS if guesses[0].frame else FIRST_ROUNDS):
         ours = search.fit_all(kernels, of_each, predictor, TURNS)
         theirs = _fit_edges([frames[guess.curve] for guess in guesses], kernels)
         kernels = [common(*both) for both in zip(ours, theirs, strict=True)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from deblur_cli.shake._edges import fit_edges, from_coarse, tidied
+from deblur_cli.shake._edges import fit_edges, from_coarse, thinned
 from deblur_cli.shake._estimate import Frame, Kernels
 from deblur_cli.shake._fourier import fast_length, gradients, transfer
 from deblur_cli.shake._least_squares import conjugate_gradients, correlations, least_squares
@@ -47,7 +47,7 @@ def fit_bayes(kernels: Kernels, light: Tensor) -> Kernels:
         varies = sharp.square().mean(1, keepdim=True) + unsure
         auto, cross = correlations(sharp, torch.where(known > 0, blurred, again), n)
         ridges = 2 * unsure.sum((1, 2, 3)) / auto[:, n - 1, n - 1].clamp_min(1e-12)
-        kernels = tidied(least_squares(auto, cross, ridges[:, None, None]))
+        kernels = thinned(least_squares(auto, cross, ridges[:, None, None]))
         noise = FALLING * noise
     return kernels
 

@@ -99,11 +99,11 @@ def fit_edges(
         sharp = salient(_inside(sharpened(framed, kernels, weight), inside), round(count))
         auto, cross = correlations(sharp, blurred, n)
         ridges = RIDGE / auto[:, n - 1, n - 1, None, None].clamp_min(1e-6)
-        kernels = tidied(least_squares(auto, cross, ridges))
+        kernels = thinned(least_squares(auto, cross, ridges))
     return kernels
 
 
-def tidied(kernels: Kernels) -> Kernels:
+def thinned(kernels: Kernels) -> Kernels:
     """(k, n, n) as the least squares leave them: what is faint or apart goes; centred, of sum 1."""
     cleared = (without_islands(each, FAINT * float(each.max()), ISLAND) for each in kernels)
     return torch.stack([centred(each) for each in cleared])
