@@ -23,7 +23,7 @@ LAYERS: dict[str, set[str] | str] = {
     "stream": {"kernels", "model", "errors"},
     "export": {"model", "stream", "errors"},
     "device": {"errors"},
-    "shake": {"tiles", "errors"},
+    "shake": {"tiles", "ensemble", "errors"},
     "ensemble": set(),
     "sharpness": {"errors"},
     "restore": {"tiles", "ensemble", "photo", "errors"},

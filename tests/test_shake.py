@@ -1,5 +1,4 @@
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from deblur_cli.ensemble import TURNS, turned, turned_back
 from deblur_cli.errors import PhotoError, UsageError
 from deblur_cli.shake import (
     Shake,
@@ -21,15 +21,16 @@ from deblur_cli.shake import (
     undo,
 )
 from deblur_cli.shake._agreed import climb, common, distinct, likeness, starts
-from deblur_cli.shake._bayes import kernels_by_bayes
 from deblur_cli.shake._cleaner import Cleaner, cleaned
 from deblur_cli.shake._curve import Curve, to_light, to_srgb
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._edges import kernels_of_edges
-from deblur_cli.shake._estimate import Frame, Guess, pyramid
-from deblur_cli.shake._find import RARER_DB, doubt
+from deblur_cli.shake._estimate import Guess, pyramid
+from deblur_cli.shake._find import RARER_DB, SIDES, doubt
 from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
+from deblur_cli.shake._fusion import fused, load_fusion
 from deblur_cli.shake._joined import joined
+from deblur_cli.shake._judge import load_judge
 from deblur_cli.shake._kernels import centred, cleared, extent, rescaled, tidied
 from deblur_cli.shake._kernels import line as drawn_line
 from deblur_cli.shake._least_squares import correlations, least_squares
@@ -325,16 +326,15 @@ def test_guesses_that_have_come_to_the_same_kernel_are_one() -> None:
     assert distinct([*guesses, same_in_values]) == [guesses[0], guesses[2], same_in_values]
 
 
-@pytest.mark.parametrize("told", [kernels_of_edges, kernels_by_bayes])
+@pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize(("length", "degrees"), [(9, 0), (13, 30)])
-def test_edges_or_bayes_alone_tell_the_kernel(
-    told: Callable[[list[Frame]], Tensor], length: int, degrees: float
-) -> None:
+def test_edges_alone_tell_the_kernel(side: int, length: int, degrees: float) -> None:
     def smooth(kernel: Tensor) -> Tensor:
         return F.avg_pool2d(F.pad(kernel, (2,) * 4), 3, 1)
 
     path = line(length, degrees, n=21)
-    found = told(pyramid(blurred(scene(180, 200), path, noise=0.003), Curve.LIGHT)[-1:])
+    found = kernels_of_edges(pyramid(blurred(scene(180, 200), path, noise=0.003), Curve.LIGHT)[-1:], side)
+    assert found.shape == (1, side, side)
     assert float(found.sum()) == pytest.approx(1, abs=1e-5)
     assert likeness(smooth(found), smooth(path[None])) > 0.8
     assert likeness(smooth(found), smooth(line(length, degrees + 90, n=21)[None])) < 0.6
@@ -381,7 +381,6 @@ def test_a_kernel_is_cleaned_where_it_lies_at_its_own_size() -> None:
 def test_a_photo_without_edges_has_no_kernel_of_them() -> None:
     frames = pyramid(torch.full((3, 64, 64), 0.5), Curve.LIGHT)[-1:]
     assert kernels_of_edges(frames).isfinite().all()
-    assert kernels_by_bayes(frames).isfinite().all()
 
 
 @pytest.mark.parametrize(("length", "degrees"), [(7, 0), (7, 45), (11, 90), (11, 150)])
@@ -454,6 +453,26 @@ def test_undoing_a_wrong_kernel_leaves_what_the_network_alone_has_made(channels:
     assert after.share < 0.1
     assert after.gain < EXPLAINED_DB
     assert undo(sharp, sharp, kernel=line(15, 30)).outcome == "left"
+
+
+@pytest.mark.parametrize("turn", TURNS[1:])
+def test_seen_in_all_turns_a_turned_photo_is_expected_to_gain_the_same(
+    turn: tuple[bool, tuple[int, ...]],
+) -> None:
+    planes = torch.rand(4, 1, 64, 96, generator=torch.Generator().manual_seed(1))
+    rest = planes.mean((0, 1))
+    fusion, judge = load_fusion(torch.device("cpu")), load_judge(torch.device("cpu"))
+
+    def seen(turns: int, *, turned_before: bool) -> Tensor:
+        shown, its_rest = (turned(each, *turn) if turned_before else each for each in (planes, rest))
+        result, errors, believed = fused(fusion, judge, list(shown), its_rest, Curve.LIGHT, turns)
+        after = torch.cat([result, errors, believed[None]])
+        return turned_back(after, *turn) if turned_before else after
+
+    torch.testing.assert_close(
+        seen(8, turned_before=True), seen(8, turned_before=False), atol=1e-4, rtol=1e-4
+    )
+    assert (seen(1, turned_before=True) - seen(1, turned_before=False)).abs().max() > 1e-3
 
 
 def printed() -> Tensor:

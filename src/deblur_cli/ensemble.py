@@ -29,7 +29,7 @@ def mean_of_turns(restored_of: Callable[[Turn, int], Tensor]) -> Tensor:
     """
     total = torch.zeros((), dtype=torch.int32)
     for run, (transposed, flipped) in enumerate(TURNS):
-        restored = restored_of(partial(_turned, transposed=transposed, flipped=flipped), run)
+        restored = restored_of(partial(turned, transposed=transposed, flipped=flipped), run)
         if run == 0:
             total = torch.zeros(restored.shape, dtype=torch.int32)
         for channel, plane in zip(total[0], restored[0], strict=True):  # one by one, for the memory
@@ -39,5 +39,12 @@ def mean_of_turns(restored_of: Callable[[Turn, int], Tensor]) -> Tensor:
     return total.float().div_(len(TURNS) * STEPS)
 
 
-def _turned(image: Tensor, transposed: bool, flipped: tuple[int, ...]) -> Tensor:
+def turned(image: Tensor, transposed: bool, flipped: tuple[int, ...]) -> Tensor:
+    """(..., h, w), turned by one of TURNS, as a tensor of its own."""
     return (image.mT if transposed else image).flip(flipped).contiguous()
+
+
+def turned_back(image: Tensor, transposed: bool, flipped: tuple[int, ...]) -> Tensor:
+    """What was turned by one of TURNS, as it was."""
+    image = image.flip(flipped)
+    return image.mT if transposed else image

@@ -19,11 +19,11 @@ from deblur_cli.api import find_weights_file
 from deblur_cli.loader import load_model
 from deblur_cli.model import Restormer
 from deblur_cli.shake import _estimate as search
-from deblur_cli.shake._agreed import climb, in_common, starts
-from deblur_cli.shake._bayes import kernels_by_bayes
+from deblur_cli.shake._agreed import climb, starts
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import deconvolve_twice, measure_noise, prior_weight
 from deblur_cli.shake._edges import kernels_of_edges
+from deblur_cli.shake._find import SIDES
 from deblur_cli.shake._judge import rest_of
 from deblur_cli.shake._kernels import Shake, rescaled
 from deblur_cli.shake._parts import in_parts
@@ -209,22 +209,15 @@ def _guesses(
         yield _everywhere(other, taken_for())
     pyramids = {each: search.pyramid(light, each) for each in Curve}
     last = {each: frames[-1] for each, frames in pyramids.items()}
-    by_bayes, by_edges = (
-        dict(zip(last, found(list(last.values())), strict=True))
-        for found in (kernels_by_bayes, kernels_of_edges)
-    )
-    for each in Curve:
-        if each is curve or dice.chance(2 * MISTAKEN):
-            yield _everywhere(by_bayes[each], each)
-            yield _everywhere(by_edges[each], each)
+    for side in SIDES:
+        for each, by_edges in zip(last, kernels_of_edges(list(last.values()), side), strict=True):
+            if each is curve or dice.chance(2 * MISTAKEN):
+                yield _everywhere(by_edges, each)
     for _ in range(2):
         frames = pyramids[taken_for()]
         scales, lines = [{frame.curve: frame} for frame in frames], starts(light.device, frames[0].curve)
         (guess,) = climb([lines[dice.integer(0, len(lines) - 1)]], scales, predictor, lambda *_: 0.0)
         yield _found(guess, frames[-1])
-    if guess.frame is frames[-1]:
-        both = in_common(guess.kernels, by_bayes[guess.curve][None], frames[-1], predictor)
-        yield _everywhere(both[0], guess.curve)
     if dice.chance(ROLLED) and guess.before:
         first = guess.before
         finer = [frame for frame in frames if not first.frame or frame.scale >= first.frame.scale]

@@ -15,7 +15,7 @@ from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._edges import fit_edges
 from deblur_cli.shake._estimate import Frame, Guess, Kernels
 from deblur_cli.shake._fourier import fast_length
-from deblur_cli.shake._kernels import centred, extent, fit_into, line
+from deblur_cli.shake._kernels import centred, fit_into, line
 from deblur_cli.shake._predictor import Predictor
 
 LINE, DIRECTIONS = 7, 4
@@ -26,8 +26,6 @@ JUDGED, KEPT = 150, 2
 """Longest side of the frame from which on guesses are compared, and how many of each curve go on."""
 FIRST_ROUNDS, ROUNDS, TURNS = 3, 2, 3
 """At the first scale, and at each after it; and the turns of both in a round."""
-AGAIN = 2
-"""Turns by which what two guesses have in common is fitted again."""
 
 
 def starts(device: torch.device, curve: Curve) -> list[Guess]:
@@ -84,15 +82,6 @@ def _fit_edges(frames: Sequence[Frame], kernels: Sequence[Tensor]) -> list[Tenso
     together = torch.cat([fit_into(kernel, max(sides)) for kernel in kernels])
     found = fit_edges(together, torch.stack([frame.light for frame in frames]), TURNS)
     return [fit_into(kernel[None], side) for kernel, side in zip(found, sides, strict=True)]
-
-
-def in_common(a: Tensor, b: Tensor, frame: Frame, predictor: Predictor) -> Tensor:
-    """(1, n, n) and (1, m, m) that were found in ways of their own -> what both have in common, fitted again to the frame, (1, k, k)."""
-    side = max(a.shape[-1], b.shape[-1])
-    kernels = common(fit_into(a, side), fit_into(b, side))
-    kernels = fit_into(kernels, min(search.LARGEST, extent(kernels) + 4))
-    (kernels,) = search.fit_all([kernels], [search.telling_regions(frame)], predictor, AGAIN)
-    return kernels
 
 
 def common(a: Tensor, b: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ al. 2014), the strongest of its gradients in each direction (Cho and Lee 2009), 
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from types import EllipsisType
 
 import torch
@@ -63,23 +62,20 @@ Sharpened = Callable[[Tensor, Kernels, float], Tensor]
 """What a photo may have been: as `few_gradients`."""
 
 
-def kernels_of_edges(frames: Sequence[Frame], sharpened: Sharpened = few_gradients) -> Kernels:
-    """The kernels (k, n, n), n = SIDE, of k small frames of one size."""
-    return from_coarse(frames, partial(fit_edges, sharpened=sharpened))
-
-
-def from_coarse(frames: Sequence[Frame], fit: Callable[[Kernels, Tensor], Kernels]) -> Kernels:
-    """The kernels (k, n, n), n = SIDE, of k small frames of one size. fit: (k, m, m) made to fit (k, h, w), the frames at one scale."""
-    sides = [SIDE]
+def kernels_of_edges(
+    frames: Sequence[Frame], side: int = SIDE, sharpened: Sharpened = few_gradients
+) -> Kernels:
+    """The kernels (k, n, n), n = side, odd, of k small frames of one size."""
+    sides = [side]
     while sides[-1] > SMALLEST:
         sides.append(int(sides[-1] / STEP) | 1)
     whole = torch.stack([frame.light for frame in frames])
     kernels = line(LINE, 0, sides[-1]).to(whole.device).expand(len(whole), -1, -1)
-    for side in reversed(sides):
-        kernels = fit_into(rescaled(kernels, side / kernels.shape[-1]), side)
-        size = [max(LEAST, round(length * side / SIDE)) for length in whole.shape[-2:]]
+    for smaller in reversed(sides):
+        kernels = fit_into(rescaled(kernels, smaller / kernels.shape[-1]), smaller)
+        size = [max(LEAST, round(length * smaller / side)) for length in whole.shape[-2:]]
         light = F.interpolate(whole[:, None], size=size, mode="bicubic", antialias=True)[:, 0]
-        kernels = fit(kernels, light)
+        kernels = fit_edges(kernels, light, sharpened=sharpened)
     return kernels
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblur_cli.ensemble import TURNS, turned, turned_back
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._judge import Judge, compared, opinion
 from deblur_cli.shake._networks import UNet, loaded
@@ -55,18 +56,34 @@ def gain_of(errors: Tensor) -> float:
 
 
 def fused(
-    network: Fusion, judge: Judge | None, planes: Sequence[Tensor], rest: Tensor, curve: Curve
+    network: Fusion,
+    judge: Judge | None,
+    planes: Sequence[Tensor],
+    rest: Tensor,
+    curve: Curve,
+    turns: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(c, h, w) each of what adds up, c 1 or 3: the photo, what the network alone makes of it, and what undoing its shake makes of it, with a sparse prior and by
     a linear filter; rest: as of `compared` -> the same, joined, in sRGB 0..1, the errors expected as of `Fusion.join`, and the judge's `opinion`. judge: None for a kernel that is known to be right.
+    turns: how many of the ways of `ensemble` the networks see it in; all three are means of these.
     """
     photo, _, sparse, _ = planes
-    c, h, w = photo.shape
     shown = compared(photo, sparse, rest, curve)
-    colours = [curve.srgb(plane).expand(3, -1, -1) for plane in planes]
-    believed = opinion(judge, shown) if judge else torch.ones(h, w, device=photo.device)
-    sources = torch.cat([*colours, shown[2:], believed[None]])[None]
-    framed = F.pad(sources, (0, -w % MULTIPLE, 0, -h % MULTIPLE), "replicate")
-    result, errors = (each[0, :, :h, :w] for each in network.join(framed))
-    result = result.clamp(0, 1)
-    return result if c == 3 else result.mean(0, keepdim=True), errors, believed
+    sources = torch.cat([*(curve.srgb(plane).expand(3, -1, -1) for plane in planes), shown])
+    of_each = (
+        torch.cat([turned_back(each, *turn) for each in _joined_by(network, judge, turned(sources, *turn))])
+        for turn in TURNS[:turns]
+    )
+    joined = torch.stack(list(of_each)).mean(0)
+    result, errors, believed = joined[:3].clamp(0, 1), joined[3:5], joined[5]
+    return result if len(photo) == 3 else result.mean(0, keepdim=True), errors, believed
+
+
+def _joined_by(network: Fusion, judge: Judge | None, sources: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(15, h, w): four photos in sRGB and what the judge is shown -> what `Fusion.join` makes of it, (3, h, w) and (2, h, w), and the judge's opinion, (1, h, w)."""
+    h, w = sources.shape[-2:]
+    colours, shown = sources[:12], sources[12:]
+    believed = opinion(judge, shown)[None] if judge else torch.ones(1, h, w, device=sources.device)
+    seen = torch.cat([colours, shown[2:], believed])[None]
+    result, errors = network.join(F.pad(seen, (0, -w % MULTIPLE, 0, -h % MULTIPLE), "replicate"))
+    return result[0, :, :h, :w], errors[0, :, :h, :w], believed

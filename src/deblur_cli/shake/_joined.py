@@ -47,10 +47,11 @@ def joined(
     *,
     noise: float | None = None,
     known: bool = False,
+    turns: int = 1,
 ) -> Joined:
     """(c, h, w) linear light, before and as the network alone restores it -> without the shake where that is believed; what is brighter than 1 is the latter's.
 
-    noise: of what adds up, where it is known already. known: the shake is certain; the judge is not asked.
+    noise: of what adds up, where it is known already. known: the shake is certain; the judge is not asked. turns: as of `fused`.
     """
     network, judge = load_fusion(light.device), None if known else load_judge(light.device)
     c, curve = light.shape[0], shake.curve
@@ -64,7 +65,9 @@ def joined(
 
     def join(parts: Sequence[Tensor]) -> Tensor:
         photo, before, sparse, linear, rest = parts
-        result, errors, believed = fused(network, judge, (photo, before, sparse, linear), rest[0], curve)
+        result, errors, believed = fused(
+            network, judge, (photo, before, sparse, linear), rest[0], curve, turns
+        )
         visible, before, after = curve.srgb(photo), curve.srgb(before), curve.srgb(sparse)
         change = (after - visible).square().mean(0, keepdim=True).sqrt() + LEAST_CHANGE
         kept = ((result - before) * (after - before)).sum(0, keepdim=True)

@@ -42,7 +42,7 @@ def _brightest_around(light: Tensor) -> Tensor:
 
 def kernels_of_print(frame: Frame) -> Kernels:
     """The kernel (1, n, n) of a small frame, as of `kernels_of_edges`."""
-    return kernels_of_edges([frame], few_levels)
+    return kernels_of_edges([frame], sharpened=few_levels)
 
 
 def few_levels(light: Tensor, kernels: Kernels, weight: float) -> Tensor:
