@@ -23,7 +23,7 @@ LAYERS: dict[str, set[str] | str] = {
     "stream": {"kernels", "model", "errors"},
     "export": {"model", "stream", "errors"},
     "device": {"errors"},
-    "shake": {"tiles", "ensemble", "errors"},
+    "shake": {"kernels", "tiles", "ensemble", "sharpness", "errors"},
     "ensemble": set(),
     "sharpness": {"errors"},
     "restore": {"tiles", "ensemble", "photo", "errors"},

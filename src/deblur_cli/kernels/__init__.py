@@ -1,5 +1,5 @@
-"""What torch is slow at in a Restormer on a CPU, by kernels.cpp: one set of loops for restoring and for training; and, by
-blocks.cpp, half a block in one loop, for restoring.
+"""What torch is slow at on a CPU. In a Restormer, by kernels.cpp: one set of loops for restoring and for training; and, by
+blocks.cpp, half a block in one loop, for restoring. In small convolutional networks, by convolution.cpp: all that a 3x3 convolution does.
 
 build.py compiles them, where there is a compiler, once for each kind of processor; the best one for this processor is loaded
 through ctypes. Where none is, `fits` says no, and whoever asked does it with torch. Nothing here knows of a whole network.
@@ -23,6 +23,21 @@ SMALLEST_CHANNELS = 16
 PANEL = 16
 """Matrices of blocks.cpp lie in panels of so many columns."""
 
+EIGHT = 8
+"""Channels are taken in blocks of so many by convolution.cpp."""
+_WAYS = torch.tensor(
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ],
+    dtype=torch.float64,
+)
+"""What three taps become among six numbers."""
+
 _HALF, _POINTER, _NUMBER, _REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _FRAMES = (_HALF, *2 * (_POINTER,))
 _START = (_REAL, *3 * (_POINTER,), _NUMBER, *2 * (_POINTER,))
@@ -30,18 +45,23 @@ _PIECES = (*_FRAMES, *3 * (_NUMBER,), *2 * (_POINTER, _NUMBER), _NUMBER, *_START
 SIGNATURES = {
     "attention_end": (*_FRAMES, *6 * (_NUMBER,), *2 * (_POINTER,)),
     "attention_start": (*_PIECES, *2 * (_POINTER,)),
+    "convolve": (*5 * (_POINTER,), *6 * (_NUMBER,)),
     "depthwise": (_HALF, *4 * (_POINTER,), *7 * (_NUMBER,)),
     "depthwise_weight_grad": (_HALF, *3 * (_POINTER,), *4 * (_NUMBER,)),
     "feed_forward": (*_PIECES, *2 * (_POINTER,)),
+    "few_gradients": (*2 * (_POINTER,), *3 * (_NUMBER,), _REAL),
     "gated": (_HALF, *7 * (_POINTER,), *3 * (_NUMBER,)),
     "gate": (_HALF, *2 * (_POINTER,), *2 * (_NUMBER,)),
     "gate_grad": (_HALF, *3 * (_POINTER,), *2 * (_NUMBER,)),
     "layer_norm": (_HALF, *4 * (_POINTER,), *2 * (_NUMBER,), _REAL),
     "layer_norm_grad": (_HALF, *5 * (_POINTER,), *2 * (_NUMBER,), _REAL),
+    "quotient": (*4 * (_POINTER,), *2 * (_NUMBER,), _REAL, _NUMBER),
+    "sparse_gradients": (*3 * (_POINTER,), *3 * (_NUMBER,)),
     "squares": (_HALF, *2 * (_POINTER,), *2 * (_NUMBER,)),
+    "sum_of_products": (*3 * (_POINTER,), *4 * (_NUMBER,)),
     "takes_half": (),
 }
-"""The functions of both sources; `_HALF`: whether their tensors are bfloat16."""
+"""The functions of all sources; `_HALF`: whether their tensors are bfloat16."""
 
 
 @cache
@@ -196,6 +216,72 @@ def attention_end(
 ) -> None:
     """These rows and columns of x += those of v times a matrix in `panels`, plus bias; x and v are frames (h, w, c)."""
     call("attention_end", x, x, v, *x.shape[1:], *rows, *columns, matrix, _float(bias))
+
+
+def fits_convolution(x: Tensor, channels: int) -> bool:
+    """Whether `convolve` takes (b, h, w, c) to so many channels."""
+    return (
+        x.dtype == torch.float32
+        and fits(x)
+        and x.shape[-1] % EIGHT == 0
+        and channels % EIGHT == 0
+        and channels >= SMALLEST_CHANNELS
+    )
+
+
+def mixing(weight: Tensor) -> Tensor:
+    """(n, c, 3, 3) as `convolve` takes it: 36 matrices of c by n, for each 24 or 16 of the n together. F(4x4, 3x3) of Lavin and Gray 2016."""
+    ways = _WAYS.to(weight.device)
+    matrices = (ways @ weight.double() @ ways.T).permute(2, 3, 1, 0).flatten(0, 1).float()
+    parts, left = [], matrices.shape[-1]
+    while left:
+        together = 24 if left == 24 or left >= 40 else 16
+        parts.append(matrices[..., -left:][..., :together].flatten())
+        left -= together
+    return torch.cat(parts)
+
+
+def convolve(
+    x: Tensor, matrices: Tensor, bias: Tensor, more: Tensor | None = None, *, positive: bool = False
+) -> Tensor:
+    """(b, h, w, c) convolved 3x3, zeros around, + bias (n) + more -> (b, h, w, n); positive: what is negative becomes 0. matrices: `mixing`."""
+    out = x.new_empty(*x.shape[:-1], len(bias))
+    _run("convolve", x, matrices, bias, more, out, *x.shape, len(bias), positive)
+    return out
+
+
+def fits_frames(x: Tensor) -> bool:
+    """Whether `few_gradients`, `sparse_gradients` and `quotient` take frames like this one (k, h, w)."""
+    return fits(x) and x.dtype == torch.float32
+
+
+def few_gradients(x: Tensor, least: float) -> Tensor:
+    """(k, h, w) that wrap round -> the divergence of their gradients, of those 0 whose squares add up to less than `least`."""
+    out = torch.empty_like(x)
+    _run("few_gradients", x, out, *x.shape, least)
+    return out
+
+
+def sparse_gradients(x: Tensor, threshold: Tensor) -> Tensor:
+    """(k, h, w) that wrap round -> the divergence of their gradients, each made smaller by threshold (h, w) / |it|^(1/4)."""
+    out = torch.empty_like(x)
+    _run("sparse_gradients", x, threshold.contiguous(), out, *x.shape)
+    return out
+
+
+def quotient(pull: Tensor, seen: Tensor, passed: Tensor, power: Tensor, share: float) -> Tensor:
+    """(seen + share * pull) / (passed + share * power), into `pull`: spectra (k, h, w), `passed` real, (k, h, w) or (h, w), `power` (h, w)."""
+    pull, seen, passed = pull.contiguous(), seen.contiguous(), passed.contiguous()
+    _run("quotient", pull, seen, passed, power, len(pull), power.numel(), share, passed.dim() == 2)
+    return pull
+
+
+def sum_of_products(factors: Tensor, x: Tensor, *, adjoint: bool) -> Tensor:
+    """Spectra: factors (r, t, h, w) times x (t, h, w), summed -> (r, h, w); adjoint: their conjugates times x (r, h, w) -> (t, h, w)."""
+    (r, t), x = factors.shape[:2], x.contiguous()
+    out = x.new_empty(t if adjoint else r, *x.shape[1:])
+    _run("sum_of_products", factors, x, out, r, t, x[0].numel(), adjoint)
+    return out
 
 
 def _float(bias: Tensor | None) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Compile kernels.cpp and blocks.cpp, once for each kind of processor. Used when the package is built; standard library only."""
+"""Compile the loops, once for each kind of processor. Used when the package is built; standard library only."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ KINDS = {
 }
 """By speed."""
 
-SOURCES = ("kernels.cpp", "blocks.cpp")
+SOURCES = ("kernels.cpp", "blocks.cpp", "convolution.cpp", "splitting.cpp")
 FLAGS = ("-O3", "-std=c++20", "-fopenmp", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 
 

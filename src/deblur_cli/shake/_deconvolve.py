@@ -12,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblur_cli import kernels as loops
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._fourier import (
     divergence,
     fast_length,
     gradient_power,
     gradients,
+    quotient,
     transfer,
     transfer_in_place,
     wrap,
@@ -107,10 +109,8 @@ def deconvolve_twice(summed: Tensor, kernel: Tensor, weight: float, curve: Curve
     sharp, photo_ft = photo, torch.fft.rfft2(photo)
     coupling = FIRST_COUPLING
     for turn in range(TURNS):
-        sparse = [_shrunk(gradient, strength / coupling) for gradient in gradients(sharp)]
-        share = weight * coupling
-        spectrum = kernel_ft.conj() * photo_ft + share * torch.fft.rfft2(divergence(*sparse))
-        spectrum /= data + share * smoothness
+        pull = torch.fft.rfft2(_of_sparse(sharp, strength / coupling))
+        spectrum = quotient(kernel_ft.conj() * photo_ft, pull, data, smoothness, weight * coupling)
         sharp = torch.fft.irfft2(spectrum, size)
         if turn < TURNS - 1:
             if lamps:
@@ -171,6 +171,13 @@ def _visibility(light: Tensor) -> Tensor:
 
 def _mixed(light: Tensor, colours: Tensor) -> Tensor:
     return (colours @ light.flatten(1)).view_as(light)
+
+
+def _of_sparse(light: Tensor, threshold: Tensor) -> Tensor:
+    """(c, h, w) -> the divergence of its gradients, each of them `_shrunk`."""
+    if loops.fits_frames(light):
+        return loops.sparse_gradients(light, EXPONENT * threshold[0])
+    return divergence(*(_shrunk(gradient, threshold) for gradient in gradients(light)))
 
 
 def _shrunk(gradient: Tensor, threshold: Tensor) -> Tensor:

@@ -12,8 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblur_cli import kernels as loops
 from deblur_cli.shake._estimate import STEP, Frame, Kernels
-from deblur_cli.shake._fourier import divergence, fast_length, gradient_power, gradients, transfer, wrap
+from deblur_cli.shake._fourier import (
+    divergence,
+    fast_length,
+    gradient_power,
+    gradients,
+    quotient,
+    transfer,
+    wrap,
+)
 from deblur_cli.shake._kernels import centred, fit_into, line, rescaled, without_islands
 from deblur_cli.shake._least_squares import correlations, least_squares
 
@@ -50,12 +59,19 @@ def split(
     """
     size, strictness = (sharp.shape[-2], sharp.shape[-1]), 2 * weight
     while strictness < STRICTEST:
-        right, down = gradients(sharp)
-        kept = right.square() + down.square() >= weight / strictness
-        pull = torch.fft.rfft2(divergence(right * kept, down * kept))
-        sharp = torch.fft.irfft2((seen + strictness * pull) / (passed + strictness * power), size)
+        pull = torch.fft.rfft2(_of_few(sharp, weight / strictness))
+        sharp = torch.fft.irfft2(quotient(seen, pull, passed, power, strictness), size)
         strictness *= stricter
     return sharp
+
+
+def _of_few(light: Tensor, least: float) -> Tensor:
+    """(k, h, w) -> the divergence of those of its gradients whose squares add up to that."""
+    if loops.fits_frames(light):
+        return loops.few_gradients(light, least)
+    right, down = gradients(light)
+    kept = right.square() + down.square() >= least
+    return divergence(right * kept, down * kept)
 
 
 Sharpened = Callable[[Tensor, Kernels, float], Tensor]

@@ -1,22 +1,18 @@
 """The search for a shake: several guesses, among which the judge chooses on the way up, and the fusion in the end."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from deblur_cli.ensemble import TURNS
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._agreed import climb, starts
+from deblur_cli.shake._choice import Choice
 from deblur_cli.shake._cleaner import cleaned
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
 from deblur_cli.shake._edges import kernels_of_edges
-from deblur_cli.shake._joined import joined
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
 from deblur_cli.shake._predictor import Predictor, load_predictor
@@ -27,16 +23,12 @@ SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
 FINER_TURNS = 3
 """At each scale at which regions speak for the frame."""
-RARER_DB = 1.5
-"""By how much more has to be expected of a blur of values, in a photo with colours: gray ones are as often captures or scans whose values are no sRGB."""
-GRAY = 1e-3
-"""By how much colours may differ in a photo that has none."""
 SIDES = (31, 41)
 """Of the kernels by edges alone: each has scales of its own on the way up, and loses its way elsewhere."""
+HOPELESS_DB = -0.9
+"""What has to be expected of the best guess for the search to go on; what is shaken promised more in all but one of twenty tuning photos, what is not shaken less."""
 FEW = 3
 """How many of the best guesses are tried in the other curve and cleaned, too."""
-AGAIN = 4
-"""How many of the best of all these are looked at in all eight turns: what is expected of one changes from turn to turn, by 0.2 dB and, as the judge sees it, by 0.5."""
 STEADY = 0.18
 """The variety of kernels at small frames below which the camera has hardly rolled."""
 COARSE = 200
@@ -47,11 +39,12 @@ COARSE = 200
 class Seen:
     """A shake in pixels of the photo.
 
-    harm: dB by which undoing it is harmful, as the judge sees it, who is not heard about print. coarse: the guess that it came from, as it was at a coarse frame.
+    hopeful: whether undoing it may be worth anything. harm: dB by which that is harmful, as the judge sees it, who is not heard about print. coarse: the guess that it came from, as it was at a coarse frame.
     frames: from coarse to fine, the last is the photo itself.
     """
 
     shake: Shake
+    hopeful: bool
     harm: float
     coarse: search.Guess
     frames: list[search.Frame]
@@ -68,7 +61,8 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     best = _best_guess(small, light, alone, predictor, printed=printed)
     tell(0.5)
     frames = pyramids[best.curve]
-    kernels, last, large = best.kernels, best.frame or frames[0], frames[len(small) :]
+    hopeful = best.gain >= HOPELESS_DB
+    kernels, last, large = best.kernels, best.frame or frames[0], frames[len(small) :] if hopeful else []
     for number, frame in enumerate(large):
         if search.is_full(kernels) or last.scale > frame.scale:
             break
@@ -79,13 +73,14 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
         tell(0.5 + 0.5 * (number + 1) / len(large))
     if extent(kernels) <= SMALLEST_SHAKE and last.scale == 1:
         return None
-    if last is not best.frame:
-        kernels = max(kernels, cleaned(kernels, last, predictor), key=lambda each: _gain(each, last))
-    gain = _gain(kernels, last)
+    ends = [kernels] if last is best.frame else [kernels, cleaned(kernels, last, predictor)]
+    gains = [_gain(each, last) for each in ends]
+    gain = max(gains)
+    kernels = ends[gains.index(gain)]
     full = rescaled(kernels, 1 / last.scale)
     full = fit_into(full, min(extent(full, beyond=NOTHING), LARGEST))
     shake = Shake(full[None].cpu(), torch.tensor([[gain / 2]]).sigmoid(), last.curve)
-    return Seen(shake, 0.0 if printed else max(0.0, -gain), _coarse(best), frames)
+    return Seen(shake, hopeful, 0.0 if printed else max(0.0, -gain), _coarse(best), frames)
 
 
 def _best_guess(
@@ -102,12 +97,13 @@ def _best_guess(
     guesses += [guess for side in SIDES for guess in _by_edges(small[-1], side)]
     if printed:
         guesses.append(_by_print(small[-1][Curve.LIGHT]))
-    expected = partial(_expected, light=light, alone=alone, printed=printed)
-    few = _ranked(guesses, expected)[:FEW]
-    of_others = [_taken_otherwise(guess, small) for guess in few]
-    tidy = _ranked([_cleaned(guess, predictor) for guess in few + of_others], expected)
-    best = sorted(few + tidy, key=lambda guess: -guess.gain)[:AGAIN]
-    return _ranked(best, partial(expected, turns=len(TURNS)))[0]
+    choice = Choice(light, alone, printed=printed)
+    few = choice.ranked(guesses)[:FEW]
+    if few[0].guess.gain < HOPELESS_DB:
+        return few[0].guess
+    guesses = [each.guess for each in few]
+    guesses += [_taken_otherwise(guess, small) for guess in guesses]
+    return choice.best(few + choice.ranked(_cleaned(guess, predictor) for guess in guesses))
 
 
 def _best_of_each(guesses: list[search.Guess]) -> list[search.Guess]:
@@ -133,11 +129,6 @@ def _taken_otherwise(guess: search.Guess, scales: Sequence[Mapping[Curve, search
     return replace(guess, curve=other, frame=next(frames, None))
 
 
-def _ranked(guesses: list[search.Guess], expected: Callable[[search.Guess], float]) -> list[search.Guess]:
-    """From the one of which most is expected down; that is their gain then."""
-    return sorted((replace(guess, gain=expected(guess)) for guess in guesses), key=lambda guess: -guess.gain)
-
-
 def _cleaned(guess: search.Guess, predictor: Predictor) -> search.Guess:
     if guess.frame is None:
         return guess
@@ -161,30 +152,6 @@ def varied(seen: Seen) -> Shake | None:
     if shake_of(roll).variety < STEADY:
         return None
     return shake_of(finer(roll, frames[small:], predictor))
-
-
-def _expected(guess: search.Guess, light: Tensor, alone: Tensor, *, printed: bool, turns: int = 1) -> float:
-    """What the fusion expects of a guess, in dB, at the size of its frame, and what the judge does, who knows no print; less `doubt`. turns: as of `joined`."""
-    if guess.frame is None:
-        return -math.inf
-    size = (guess.frame.light.shape[-2], guess.frame.light.shape[-1])
-    before, after = (
-        each
-        if each.shape[-2:] == size
-        else F.interpolate(each[None], size=size, mode="bicubic", antialias=True)[0]
-        for each in (light, alone)
-    )
-    undone = joined(
-        before, after, Shake(guess.kernels[None].cpu(), torch.ones(1, 1), guess.curve), turns=turns
-    )
-    opinion = 0.0 if printed else undone.opinion
-    return undone.gain + opinion - doubt(light, guess.curve)
-
-
-def doubt(light: Tensor, curve: Curve) -> float:
-    """What is taken off of what is expected, in dB, if a photo, (c, h, w), is undone in that curve."""
-    coloured = any(not plane.allclose(light[0], atol=GRAY) for plane in light[1:])
-    return RARER_DB if curve is Curve.VALUES and coloured else 0.0
 
 
 def _gain(kernels: Tensor, frame: search.Frame) -> float:

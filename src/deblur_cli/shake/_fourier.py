@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblur_cli import kernels as loops
+
 SMOOTH_PRIMES = (2, 3, 5)
 
 
@@ -42,6 +44,13 @@ def gradient_power(size: tuple[int, int], device: torch.device) -> Tensor:
     rows = 2 - 2 * torch.cos(2 * math.pi * torch.arange(h, device=device) / h)
     columns = 2 - 2 * torch.cos(2 * math.pi * torch.arange(w // 2 + 1, device=device) / w)
     return rows[:, None] + columns
+
+
+def quotient(seen: Tensor, pull: Tensor, passed: Tensor, power: Tensor, share: float) -> Tensor:
+    """(seen + share * pull) / (passed + share * power): spectra (k, h, w), into `pull` where that is quicker; passed is real, (k, h, w) or (h, w), power (h, w)."""
+    if loops.fits_frames(passed):
+        return loops.quotient(pull, seen, passed, power, share)
+    return (seen + share * pull) / (passed + share * power)
 
 
 def wrap(x: Tensor, margins: tuple[int, int, int, int]) -> Tensor:

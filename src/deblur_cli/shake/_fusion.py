@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblur_cli.ensemble import TURNS, turned, turned_back
 from deblur_cli.shake._curve import Curve
-from deblur_cli.shake._judge import Judge, compared, opinion
+from deblur_cli.shake._deconvolve import deconvolve_twice
+from deblur_cli.shake._judge import Judge, compared, opinion, rest_of
 from deblur_cli.shake._networks import UNet, loaded
 
 WEIGHTS = Path(__file__).with_name("fusion.safetensors")
@@ -23,6 +23,8 @@ MULTIPLE = 8
 INPUTS = 14
 """Planes: photo, alone, sparse and linear of three colours each, the rest, and the judge's opinion."""
 CHANNELS = (40, 64, 96)
+LEAST_CHANGE = 0.004
+"""In sRGB 0..1, root mean square: where undoing changes less there is nothing to believe."""
 MORE = 0.1
 """How much smaller than the sources what is added to their mean is."""
 USUAL = -7.0
@@ -55,35 +57,34 @@ def gain_of(errors: Tensor) -> float:
     return float(10 * (errors[0] / errors[1]).log10())
 
 
-def fused(
-    network: Fusion,
-    judge: Judge | None,
-    planes: Sequence[Tensor],
-    rest: Tensor,
-    curve: Curve,
-    turns: int = 1,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(c, h, w) each of what adds up, c 1 or 3: the photo, what the network alone makes of it, and what undoing its shake makes of it, with a sparse prior and by
-    a linear filter; rest: as of `compared` -> the same, joined, in sRGB 0..1, the errors expected as of `Fusion.join`, and the judge's `opinion`. judge: None for a kernel that is known to be right.
-    turns: how many of the ways of `ensemble` the networks see it in; all three are means of these.
+def undone_part(photo: Tensor, kernel: Tensor, weight: float, curve: Curve) -> Tensor:
+    """(c, h, w) of what adds up, c 1 or 3, blurred by (n, n) -> (2 c + 1, h, w): undone with a sparse prior of that weight, and by a linear filter, and the `rest_of` the first."""
+    sparse, linear = deconvolve_twice(photo, kernel, weight, curve)
+    return torch.cat([sparse, linear, rest_of(photo, sparse, kernel, curve)[None]])
+
+
+def sources_of(photos: Sequence[Tensor], undone: Tensor, curve: Curve) -> Tensor:
+    """(c, h, w) each of what adds up: the photo, and what the network alone makes of it; undone: as of `undone_part` -> (15, h, w): these two
+    and the two that are undone in sRGB, and what the judge is shown.
     """
-    photo, _, sparse, _ = planes
-    shown = compared(photo, sparse, rest, curve)
-    sources = torch.cat([*(curve.srgb(plane).expand(3, -1, -1) for plane in planes), shown])
-    of_each = (
-        torch.cat([turned_back(each, *turn) for each in _joined_by(network, judge, turned(sources, *turn))])
-        for turn in TURNS[:turns]
-    )
-    joined = torch.stack(list(of_each)).mean(0)
-    result, errors, believed = joined[:3].clamp(0, 1), joined[3:5], joined[5]
-    return result if len(photo) == 3 else result.mean(0, keepdim=True), errors, believed
+    c = photos[0].shape[0]
+    sparse, linear, rest = torch.split(undone, [c, c, 1])
+    shown = compared(photos[0], sparse, rest[0], curve)
+    return torch.cat([*(curve.srgb(each).expand(3, -1, -1) for each in (*photos, sparse, linear)), shown])
 
 
-def _joined_by(network: Fusion, judge: Judge | None, sources: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(15, h, w): four photos in sRGB and what the judge is shown -> what `Fusion.join` makes of it, (3, h, w) and (2, h, w), and the judge's opinion, (1, h, w)."""
+def changed_by(sources: Tensor) -> Tensor:
+    """(15, h, w) -> (1, h, w): by how much undoing changes each place, in sRGB, LEAST_CHANGE more."""
+    return (sources[6:9] - sources[:3]).square().mean(0, keepdim=True).sqrt() + LEAST_CHANGE
+
+
+def fused(network: Fusion, judge: Judge | None, sources: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(15, h, w) as of `sources_of` -> what `Fusion.join` makes of it, (3, h, w) in 0..1 and (2, h, w), and the judge's `opinion`, (1, h, w). judge: None for
+    a kernel that is known to be right.
+    """
     h, w = sources.shape[-2:]
     colours, shown = sources[:12], sources[12:]
     believed = opinion(judge, shown)[None] if judge else torch.ones(1, h, w, device=sources.device)
     seen = torch.cat([colours, shown[2:], believed])[None]
     result, errors = network.join(F.pad(seen, (0, -w % MULTIPLE, 0, -h % MULTIPLE), "replicate"))
-    return result[0, :, :h, :w], errors[0, :, :h, :w], believed
+    return result[0, :, :h, :w].clamp(0, 1), errors[0, :, :h, :w], believed

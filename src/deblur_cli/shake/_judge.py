@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._fourier import transfer_in_place
-from deblur_cli.shake._networks import Residual, convolving, loaded
+from deblur_cli.shake._networks import Convolution, Residual, convolving, loaded, unshuffled
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
 CELL = 16
@@ -35,7 +35,7 @@ class Judge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         fine, middle, coarse = CHANNELS
-        self.inp = nn.Conv2d(3 * 16, fine, 3, padding=1)
+        self.inp = Convolution(3 * 16, fine)
         self.fine = nn.Sequential(Residual(fine), Residual(fine))
         self.down1 = nn.Conv2d(fine, middle, 2, 2)
         self.middle = nn.Sequential(Residual(middle), Residual(middle))
@@ -46,7 +46,7 @@ class Judge(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """By how much each place gained."""
         with convolving(x.device):
-            features = self.fine(self.inp(F.pixel_unshuffle(2 * x - 1, 4)))
+            features = self.fine(self.inp(unshuffled(2 * x - 1, 4)))
             features = self.middle(self.down1(features))
             features = self.out(self.coarse(self.down2(features)))
         return features[:, 0].float()
@@ -78,6 +78,12 @@ def opinion(network: Judge, shown: Tensor) -> Tensor:
     gains = F.interpolate(gains, size=framed.shape[-2:], mode="bilinear", align_corners=False)[0, 0, :h, :w]
     least, range_db = OPINION_DB
     return ((gains - least) / range_db).clamp(0, 1)
+
+
+def opinion_db(share: float) -> float:
+    """What `opinion` says, as dB."""
+    least, range_db = OPINION_DB
+    return least + range_db * share
 
 
 def mean_gain(gains: Tensor, shown: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblur_cli import kernels as loops
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._fourier import fast_length, gradients
 from deblur_cli.shake._kernels import LARGEST, Shake, centring, cleared, extent, fit_into, rescaled
@@ -67,11 +68,18 @@ class Moves:
 
     def kernels(self, density: Tensor) -> Tensor:
         """(t, n, n) -> (r, n, n)."""
-        return self._cut((self.factors * torch.fft.rfft2(density, self.size)).sum(1))
+        return self._cut(self._products(torch.fft.rfft2(density, self.size), adjoint=False))
 
     def adjoint(self, kernels: Tensor) -> Tensor:
         """(r, n, n) -> (t, n, n)."""
-        return self._cut((self.factors.conj() * torch.fft.rfft2(kernels, self.size)[:, None]).sum(0))
+        return self._cut(self._products(torch.fft.rfft2(kernels, self.size), adjoint=True))
+
+    def _products(self, spectra: Tensor, *, adjoint: bool) -> Tensor:
+        if spectra.device.type == "cpu" and loops.library():
+            return loops.sum_of_products(self.factors, spectra, adjoint=adjoint)
+        if adjoint:
+            return (self.factors.conj() * spectra[:, None]).sum(0)
+        return (self.factors * spectra).sum(1)
 
     def _cut(self, spectrum: Tensor) -> Tensor:
         return torch.fft.irfft2(spectrum, self.size)[:, : self.n, : self.n]

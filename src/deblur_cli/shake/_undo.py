@@ -10,15 +10,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deblur_cli.shake._choice import doubt
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._estimate import Frame, pyramid, telling_places
-from deblur_cli.shake._find import doubt, find, varied
+from deblur_cli.shake._find import find, varied
 from deblur_cli.shake._fusion import gain_of
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._networks import computing_in
 from deblur_cli.shake._parts import part_of
+from deblur_cli.sharpness import measure
 
 MARGIN_DB = 1.2
 """What undoing a shake is expected to gain over the network alone, at least, to be done."""
@@ -34,6 +36,8 @@ EXPLAINED_DB, EXPLAINED = 0.25, 0.1
 """What a kernel that is given is expected to gain, at least, if nothing were known of it, and in what share of the places that are looked at it would be believed."""
 SMALLEST_SIDE = 96
 """Of a photo in which a shake is looked for."""
+CRISP, BORDER = 0.3, 0.15
+"""Pixels: where edges are not wider than that, in all of a photo and within a border of that share, which may be a frame or hold a date, nothing shook."""
 
 UNEXPLAINED = "the kernel given does not explain the photo, as far as can be told"
 LEFT = "undoing it would not have come nearer to the truth, as far as can be told"
@@ -58,8 +62,10 @@ class Undone:
 
 def estimate(light: Tensor, *, dtype: torch.dtype = torch.float32) -> Shake | None:
     """The shake of (c, h, w) linear light, c 1 or 3, about 0..1; None where none is seen. dtype: as of `undo`."""
+    if min(light.shape[-2:]) < SMALLEST_SIDE or crisp(light):
+        return None
     with computing_in(dtype):
-        seen = find(light, light, _nothing) if min(light.shape[-2:]) >= SMALLEST_SIDE else None
+        seen = find(light, light, _nothing)
     return seen.shake if seen else None
 
 
@@ -93,10 +99,14 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
         return Undone(after.light, "undone", "by the kernel given", after.share, shake)
     if min(light.shape[-2:]) < SMALLEST_SIDE:
         return Undone(alone, "none", "the photo is too small to see a shake in it", 0.0, None)
+    if crisp(light):
+        return Undone(alone, "none", "the photo is sharp to the pixel", 0.0, None)
     seen = find(light, alone, lambda share: tell(0.4 * share))
     if seen is None:
         return Undone(alone, "none", "no shake seen", 0.0, None)
     left = Undone(alone, "left", LEFT, 0.0, seen.shake)
+    if not seen.hopeful:
+        return left
     shake = seen.shake
     gain, _ = _expected(light, alone, shake, seen.frames[-1])
     least = MARGIN_DB + doubt(light, shake.curve)
@@ -113,6 +123,15 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
         return left
     why = "it comes nearer to the truth, as far as can be told"
     return Undone(after.light, "undone", why, after.share, shake)
+
+
+def crisp(light: Tensor) -> bool:
+    """Whether the edges of (c, h, w) linear light are as sharp as can be: it takes a moment, looking for a shake seconds."""
+    values = Curve.VALUES.of(light.mean(0, keepdim=True))[0].clamp(0, 1).cpu()
+    top, left = (round(BORDER * length) for length in values.shape)
+    inner = values[top : values.shape[0] - top, left : values.shape[1] - left]
+    seen = [measure(part.contiguous()) for part in (values, inner)]
+    return all(each is not None and each.width < CRISP for each in seen)
 
 
 def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
