@@ -6,6 +6,8 @@ expects nothing of it, at the most telling places of the photo or in the end, th
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,11 +34,13 @@ little where it had not. Below it they are taken if so much more is expected.
 """
 HOPELESS_DB = 0.2
 """Above it, kernels that vary over the frame are tried, too."""
+EVERYWHERE_DB = 2.5
+"""Where so much is expected of one kernel at each of the most telling places, it is right for all of the frame, and none that vary are tried."""
 EXPLAINED_DB, EXPLAINED = 0.25, 0.1
 """What a kernel that is given is expected to gain, at least, if nothing were known of it, and in what share of the places that are looked at it would be believed."""
 SMALLEST_SIDE = 96
 """Of a photo in which a shake is looked for."""
-CRISP, BORDER = 0.3, 0.15
+CRISP, BORDER = 0.22, 0.15
 """Pixels: where edges are not wider than that, in all of a photo and within a border of that share, which may be a frame or hold a date, nothing shook."""
 
 UNEXPLAINED = "the kernel given does not explain the photo, as far as can be told"
@@ -108,12 +112,13 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     if not seen.hopeful:
         return left
     shake = seen.shake
-    gain, _ = _expected(light, alone, shake, seen.frames[-1])
+    expected = _expected(light, alone, shake, seen.frames[-1])
+    gain = expected.gain
     least = MARGIN_DB + doubt(light, shake.curve)
     margin = least + DOUBT * seen.harm
-    other = varied(seen) if gain > HOPELESS_DB else None
+    other = varied(seen) if gain > HOPELESS_DB and expected.least < EVERYWHERE_DB else None
     if other:
-        other_gain, _ = _expected(light, alone, other, seen.frames[-1])
+        other_gain = _expected(light, alone, other, seen.frames[-1]).gain
         if other_gain > gain + (-NEARLY_DB if other.variety > ROLLED else CLEARLY_DB):
             shake, gain, margin = other, other_gain, least
     if gain < margin:
@@ -142,13 +147,22 @@ def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
         after = joined(light, alone, shake)
         gain, share = after.gain, after.share
     else:
-        gain, share = _expected(light, alone, shake, pyramid(light, shake.curve)[-1])
+        expected = _expected(light, alone, shake, pyramid(light, shake.curve)[-1])
+        gain, share = expected.gain, expected.share
     return gain - doubt(light, shake.curve) if share > EXPLAINED else 0.0
 
 
-def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> tuple[float, float]:
-    """By how many dB undoing it is expected to be nearer to the truth, at the most telling places of the photo, which `frame` is, and in what share of them."""
-    noise, errors, share = measure_noise(shake.curve.of(light)), torch.zeros(2), 0.0
+class _Expected(NamedTuple):
+    """Of undoing a shake, at the most telling places of a photo: by how many dB it is expected to be nearer to the truth, in all of them and where it is least, and in what share of them."""
+
+    gain: float
+    least: float
+    share: float
+
+
+def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> _Expected:
+    """frame: the photo."""
+    noise, seen = measure_noise(shake.curve.of(light)), []
     places, (h, w) = telling_places(frame)
     for top, left in places:
         here = (..., slice(top, top + h), slice(left, left + w))
@@ -156,10 +170,9 @@ def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> tuple
             (start / whole, (start + side) / whole)
             for start, side, whole in ((top, h, light.shape[1]), (left, w, light.shape[2]))
         )
-        after = joined(light[here], alone[here], part_of(shake, rows, columns), noise=noise)
-        errors += after.errors.cpu()
-        share += after.share / len(places)
-    return gain_of(errors), share
+        seen.append(joined(light[here], alone[here], part_of(shake, rows, columns), noise=noise))
+    errors = torch.stack([each.errors for each in seen]).sum(0)
+    return _Expected(gain_of(errors), min(each.gain for each in seen), fmean(each.share for each in seen))
 
 
 def _nothing(share: float) -> None:
