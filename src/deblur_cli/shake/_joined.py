@@ -11,14 +11,13 @@ from deblur_cli.shake._curve import to_light
 from deblur_cli.shake._deconvolve import measure_noise, prior_weight
 from deblur_cli.shake._fusion import (
     LEAST_CHANGE,
-    changed_by,
     fused,
     gain_of,
     load_fusion,
     sources_of,
     undone_part,
 )
-from deblur_cli.shake._judge import load_judge, opinion_db
+from deblur_cli.shake._judge import load_judge
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._parts import in_parts, in_tiles
 
@@ -31,13 +30,12 @@ PLACE = 32
 @dataclass(frozen=True)
 class Joined:
     """light: (c, h, w) linear. share: of the frame in which the shake is undone, 0..1. errors: (2,), the mean squared errors that are expected in sRGB, of the
-    network alone and of this. opinion: dB that undoing gained, as the judge sees it, in the mean over places, of which those that it changed more count more.
+    network alone and of this.
     """
 
     light: Tensor
     share: float
     errors: Tensor
-    opinion: float
 
     @property
     def gain(self) -> float:
@@ -66,13 +64,12 @@ def joined(
 
     def join(parts: Sequence[Tensor]) -> Tensor:
         sources = sources_of(parts[:2], parts[2], curve)
-        result, errors, believed = fused(network, judge, sources)
+        result, errors, _ = fused(network, judge, sources)
         before, after = sources[3:6][:c], sources[6:9][:c]
         result = result if c == 3 else result.mean(0, keepdim=True)
-        change = changed_by(sources)
         kept = ((result - before) * (after - before)).sum(0, keepdim=True)
         changed = (after - before).square().sum(0, keepdim=True)
-        return torch.cat([to_light(result), kept, changed, errors.exp(), change, change * believed])
+        return torch.cat([to_light(result), kept, changed, errors.exp()])
 
     undone = in_parts(
         photo,
@@ -81,11 +78,9 @@ def joined(
         2 * c + 1,
         lambda share: tell(share / 2),
     )
-    planes = in_tiles((photo, before, undone), join, c + 6, lambda share: tell((1 + share) / 2))
+    planes = in_tiles((photo, before, undone), join, c + 4, lambda share: tell((1 + share) / 2))
     kept, changed = F.avg_pool2d(planes[c : c + 2], PLACE, ceil_mode=True)
     changing = changed > c * LEAST_CHANGE**2
     believed = (kept > BELIEVED * changed) & changing
     share = float(believed.sum()) / max(1, int(changing.sum()))
-    *errors, change, believed = planes[c + 2 :].mean((1, 2))
-    opinion = opinion_db(float(believed / change))
-    return Joined(planes[:c] + (alone - alone.clamp(0, 1)), share, torch.stack(errors), opinion)
+    return Joined(planes[:c] + (alone - alone.clamp(0, 1)), share, planes[c + 2 :].mean((1, 2)))

@@ -49,7 +49,7 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: Tensor, more: Tensor | None = None, *, positive: bool = False) -> Tensor:
         """(b, c, h, w) -> (b, n, h, w), plus `more`, and what is negative 0 if `positive`."""
-        if not self.weight.requires_grad and _DTYPE.get() == torch.float32:
+        if x.device.type == "cpu" and not self.weight.requires_grad and _DTYPE.get() == torch.float32:
             missing = -self.in_channels % kernels.EIGHT
             pixels = _pixels(F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x)
             if kernels.fits_convolution(pixels, self.out_channels) and self.bias is not None:
