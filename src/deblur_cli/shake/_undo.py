@@ -40,8 +40,10 @@ EXPLAINED_DB, EXPLAINED = 0.25, 0.1
 """What a kernel that is given is expected to gain, at least, if nothing were known of it, and in what share of the places that are looked at it would be believed."""
 SMALLEST_SIDE = 96
 """Of a photo in which a shake is looked for."""
-CRISP, BORDER = 0.22, 0.15
-"""Pixels: where edges are not wider than that, in all of a photo and within a border of that share, which may be a frame or hold a date, nothing shook."""
+CRISP, BORDER, CELLS, SMALLEST_CELL = 0.3, 0.15, 4, 64
+"""Where in more than half of so many by so many cells edges are not wider than that, in pixels, nothing shook: a few, lamps' traces for example, may be so sharp in a
+shaken photo. A border of that share is not looked at: it may be a frame. Cells of fewer pixels a side tell nothing.
+"""
 
 UNEXPLAINED = "the kernel given does not explain the photo, as far as can be told"
 LEFT = "undoing it would not have come nearer to the truth, as far as can be told"
@@ -131,12 +133,15 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
 
 
 def crisp(light: Tensor) -> bool:
-    """Whether the edges of (c, h, w) linear light are as sharp as can be: it takes a moment, looking for a shake seconds."""
+    """Whether the edges of (c, h, w) linear light are as sharp as can be nearly everywhere: it takes a moment, looking for a shake seconds."""
     values = Curve.VALUES.of(light.mean(0, keepdim=True))[0].clamp(0, 1).cpu()
     top, left = (round(BORDER * length) for length in values.shape)
     inner = values[top : values.shape[0] - top, left : values.shape[1] - left]
-    seen = [measure(part.contiguous()) for part in (values, inner)]
-    return all(each is not None and each.width < CRISP for each in seen)
+    cells = [cell for row in inner.tensor_split(CELLS) for cell in row.tensor_split(CELLS, 1)]
+    if min(cells[-1].shape) < SMALLEST_CELL:
+        return False
+    seen = [measure(cell.contiguous()) for cell in cells]
+    return sum(each is not None and each.width < CRISP for each in seen) > len(cells) / 2
 
 
 def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
