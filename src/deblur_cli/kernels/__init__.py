@@ -1,5 +1,6 @@
 """What torch is slow at on a CPU. In a Restormer, by kernels.cpp: one set of loops for restoring and for training; and, by
-blocks.cpp, half a block in one loop, for restoring. In small convolutional networks, by convolution.cpp: all that a 3x3 convolution does.
+blocks.cpp, half a block in one loop, for restoring. In small convolutional networks, by convolution.cpp: all that a 3x3 convolution does. And,
+by splitting.cpp, what is done between two Fourier transforms.
 
 build.py compiles them, where there is a compiler, once for each kind of processor; the best one for this processor is loaded
 through ctypes. Where none is, `fits` says no, and whoever asked does it with torch. Nothing here knows of a whole network.
@@ -274,6 +275,11 @@ def quotient(pull: Tensor, seen: Tensor, passed: Tensor, power: Tensor, share: f
     pull, seen, passed = pull.contiguous(), seen.contiguous(), passed.contiguous()
     _run("quotient", pull, seen, passed, power, len(pull), power.numel(), share, passed.dim() == 2)
     return pull
+
+
+def fits_spectra(x: Tensor) -> bool:
+    """Whether `sum_of_products` takes spectra like these."""
+    return x.device.type == "cpu" and x.dtype == torch.complex64 and library() is not None
 
 
 def sum_of_products(factors: Tensor, x: Tensor, *, adjoint: bool) -> Tensor:

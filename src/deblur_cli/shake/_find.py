@@ -25,7 +25,7 @@ FINER_TURNS = 3
 """At each scale at which regions speak for the frame."""
 SIDES = (31, 41)
 """Of the kernels by edges alone: each has scales of its own on the way up, and loses its way elsewhere."""
-HOPELESS_DB = -1.5
+PROMISING_DB = -1.5
 """What has to be expected of the best guess for the search to go on: of twenty-three photos with one kernel it was -0.6 or more, of one that rolled and gained -1.2."""
 FEW = 3
 """How many of the best guesses are tried in the other curve and cleaned, too."""
@@ -61,7 +61,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     best = _best_guess(small, light, alone, predictor, printed=printed)
     tell(0.5)
     frames = pyramids[best.curve]
-    hopeful = best.gain >= HOPELESS_DB
+    hopeful = best.gain >= PROMISING_DB
     kernels, last, large = best.kernels, best.frame or frames[0], frames[len(small) :] if hopeful else []
     for number, frame in enumerate(large):
         if search.is_full(kernels) or last.scale > frame.scale:
@@ -99,7 +99,7 @@ def _best_guess(
         guesses.append(_by_print(small[-1][Curve.LIGHT]))
     choice = Choice(light, alone, printed=printed)
     few = choice.ranked(guesses)[:FEW]
-    if few[0].guess.gain < HOPELESS_DB:
+    if few[0].guess.gain < PROMISING_DB:
         return few[0].guess
     guesses = [each.guess for each in few]
     guesses += [_taken_otherwise(guess, small) for guess in guesses]

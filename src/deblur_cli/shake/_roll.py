@@ -75,7 +75,7 @@ class Moves:
         return self._cut(self._products(torch.fft.rfft2(kernels, self.size), adjoint=True))
 
     def _products(self, spectra: Tensor, *, adjoint: bool) -> Tensor:
-        if spectra.device.type == "cpu" and loops.library():
+        if loops.fits_spectra(spectra):
             return loops.sum_of_products(self.factors, spectra, adjoint=adjoint)
         if adjoint:
             return (self.factors.conj() * spectra[:, None]).sum(0)

@@ -4,6 +4,7 @@ A network joins the photo, what the network alone makes of it and what undoing t
 expects nothing of it, at the most telling places of the photo or in the end, the photo is left to the network alone.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
@@ -158,7 +159,9 @@ def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
 
 
 class _Expected(NamedTuple):
-    """Of undoing a shake, at the most telling places of a photo: by how many dB it is expected to be nearer to the truth, in all of them and where it is least, and in what share of them."""
+    """Of undoing a shake, at the most telling places of a photo: by how many dB it is expected to be nearer to the truth, in all of them and where it is least (of a single place nothing is
+    known of its parts: -inf), and in what share of them.
+    """
 
     gain: float
     least: float
@@ -177,7 +180,8 @@ def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> _Expe
         )
         seen.append(joined(light[here], alone[here], part_of(shake, rows, columns), noise=noise))
     errors = torch.stack([each.errors for each in seen]).sum(0)
-    return _Expected(gain_of(errors), min(each.gain for each in seen), fmean(each.share for each in seen))
+    least = min(each.gain for each in seen) if len(seen) > 1 else -math.inf
+    return _Expected(gain_of(errors), least, fmean(each.share for each in seen))
 
 
 def _nothing(share: float) -> None:
