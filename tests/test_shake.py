@@ -38,7 +38,6 @@ from deblur_cli.shake._least_squares import correlations, least_squares
 from deblur_cli.shake._parts import kernel_at, part_of
 from deblur_cli.shake._predictor import load_predictor
 from deblur_cli.shake._print import kernels_of_print, looks_printed
-from deblur_cli.shake._roll import Moves
 from deblur_cli.shake._undo import EXPLAINED_DB, crisp
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -552,27 +551,6 @@ def test_a_photo_too_small_to_tell_is_left_and_a_known_kernel_is_used_on_any_siz
         assert undone.light.shape == light.shape
         assert undone.light.isfinite().all()
         assert undone.shake is not None
-
-
-def test_a_turn_moves_each_place_at_right_angles_to_its_radius() -> None:
-    """One turn moves a place at the radius of the frame's corner by one pixel, and the middle not at all."""
-    density = torch.zeros(5, 9, 9)
-    density[3, 4, 4] = 1  # turned by one
-    moves = Moves(density, [(0.0, 0.0), (0.0, 50.0), (50.0, 0.0)], radius=50)
-    middle, right, below = moves.kernels(density)
-    for kernel, (row, column) in ((middle, (4, 4)), (right, (3, 4)), (below, (4, 5))):
-        assert float(kernel[row, column]) == pytest.approx(1, abs=1e-4)
-        assert float(kernel.sum()) == pytest.approx(1, abs=1e-4)
-
-
-def test_moves_and_their_adjoint_belong_together() -> None:
-    """<kernels(density), k> is <density, adjoint(k)>."""
-    generator = torch.Generator().manual_seed(1)
-    density = torch.rand(5, 9, 9, generator=generator)
-    moves = Moves(density, [(-20.0, 30.0), (10.0, 5.0), (0.0, -44.0)], radius=50)
-    kernels = torch.rand(3, 9, 9, generator=generator)
-    there, back = (moves.kernels(density) * kernels).sum(), (density * moves.adjoint(kernels)).sum()
-    assert float(there) == pytest.approx(float(back), rel=1e-4)
 
 
 def test_the_kernel_of_a_part_is_that_of_the_frame_there() -> None:

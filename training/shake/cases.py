@@ -28,7 +28,8 @@ from deblur_cli.shake._judge import rest_of
 from deblur_cli.shake._kernels import Shake, rescaled
 from deblur_cli.shake._parts import in_parts
 from deblur_cli.shake._predictor import Predictor, load_predictor
-from deblur_cli.shake._roll import rolled, shake_of
+from deblur_cli.shake._roll import shake_of
+from deblur_cli.shake._rolling import risen
 from training.blur import convolve, gaussian_kernel, shake_kernel, to_linear
 from training.degrade import add_noise, jpeg, random_tone
 from training.dice import Dice
@@ -221,7 +222,7 @@ def _guesses(
     if dice.chance(ROLLED) and guess.before:
         first = guess.before
         finer = [frame for frame in frames if not first.frame or frame.scale >= first.frame.scale]
-        yield shake_of(rolled(first, finer, predictor))
+        yield shake_of(risen(first.kernels[0], finer, predictor))
 
 
 def _found(guess: search.Guess, last: search.Frame) -> Shake:

@@ -87,13 +87,19 @@ def _fit_edges(frames: Sequence[Frame], kernels: Sequence[Tensor]) -> list[Tenso
 def common(a: Tensor, b: Tensor) -> Tensor:
     """(1, n, n) both, of sum 1 -> their geometric mean, the second moved onto the first, centred, of sum 1."""
     n = a.shape[-1]
+    margin = n // 2 * 2
+    both = fit_into(a, n + 2 * margin)[0] * fit_into(b, n + 2 * margin)[0].roll(apart(a[0], b[0]), (0, 1))
+    return fit_into(centred(both.sqrt())[None], n)
+
+
+def apart(a: Tensor, b: Tensor) -> tuple[int, int]:
+    """How far, down and right, (n, n) b has to be moved to lie on a."""
+    n = a.shape[-1]
     side = fast_length(2 * n)
-    ours, theirs = (torch.fft.rfft2(each[0], (side, side)) for each in (a, b))
+    ours, theirs = (torch.fft.rfft2(each, (side, side)) for each in (a, b))
     place = int(torch.fft.irfft2(ours * theirs.conj(), (side, side)).argmax())
     down, right = ((step + n) % side - n for step in divmod(place, side))
-    margin = n // 2 * 2
-    both = fit_into(a, n + 2 * margin)[0] * fit_into(b, n + 2 * margin)[0].roll((down, right), (0, 1))
-    return fit_into(centred(both.sqrt())[None], n)
+    return down, right
 
 
 def distinct(guesses: Iterable[Guess]) -> list[Guess]:

@@ -67,7 +67,7 @@ class Choice:
     def _undone(self, guess: Guess, frame: Frame) -> Candidate:
         size = frame.light.shape
         if size not in self._smaller:
-            self._smaller[size] = [_resized(each, size) for each in (self._light, self._alone)]
+            self._smaller[size] = [resized(each, size) for each in (self._light, self._alone)]
         photos = [guess.curve.of(light) for light in self._smaller[size]]
         undone = undone_part(photos[0], guess.kernels[0], prior_weight(measure_noise(photos[0])), guess.curve)
         return self.looked_at(Candidate(guess, sources_of(photos, undone, guess.curve)), 1)
@@ -85,7 +85,8 @@ def doubt(light: Tensor, curve: Curve) -> float:
     return RARER_DB if curve is Curve.VALUES and coloured else 0.0
 
 
-def _resized(photo: Tensor, size: torch.Size) -> Tensor:
+def resized(photo: Tensor, size: torch.Size) -> Tensor:
+    """(c, h, w) -> of that (h, w)."""
     if photo.shape[-2:] == size:
         return photo
     return F.interpolate(photo[None], size=tuple(size), mode="bicubic", antialias=True)[0]

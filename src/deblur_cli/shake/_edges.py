@@ -6,7 +6,6 @@ al. 2014), the strongest of its gradients in each direction (Cho and Lee 2009), 
 
 import math
 from collections.abc import Callable, Sequence
-from types import EllipsisType
 
 import torch
 import torch.nn.functional as F
@@ -95,37 +94,59 @@ def kernels_of_edges(
     return kernels
 
 
+class Framed:
+    """light: (k, h, w) with margins in which it wraps round, for kernels of side n; inside: where the photos are."""
+
+    def __init__(self, light: Tensor, n: int) -> None:
+        h, w = light.shape[-2:]
+        margin = min(n, h // 2, w // 2)
+        right, below = (fast_length(length + 2 * margin) - length - margin for length in (w, h))
+        self.light = wrap(light, (margin, right, margin, below))
+        self.inside = (..., slice(margin, margin + h), slice(margin, margin + w))
+
+    def gradients_of(self, light: Tensor) -> Tensor:
+        """(k, h, w) with the margins -> (k, 2, h, w), 0 in the margins."""
+        found = torch.zeros(len(light), 2, *light.shape[-2:], device=light.device)
+        found[self.inside] = torch.stack(gradients(light), 1)[self.inside]
+        return found
+
+
 def fit_edges(
     kernels: Kernels, light: Tensor, turns: int = TURNS, sharpened: Sharpened = few_gradients
 ) -> Kernels:
     """(k, n, n) made to fit the edges of (k, h, w), as of `Frame`."""
-    n, (h, w) = kernels.shape[-1], light.shape[-2:]
-    margin = min(n, h // 2, w // 2)
-    right, below = (fast_length(length + 2 * margin) - length - margin for length in (w, h))
-    framed = wrap(light, (margin, right, margin, below))
-    inside = (..., slice(margin, margin + h), slice(margin, margin + w))
-    blurred = _inside(framed, inside)
+    n = kernels.shape[-1]
+    framed = Framed(light, n)
+    blurred = framed.gradients_of(framed.light)
     for turn in range(turns):
-        weight = max(LOWEST, WEIGHT / FALLING**turn)
-        count = SALIENT * math.sqrt(framed[0].numel()) * n * FALLING**turn
-        sharp = salient(_inside(sharpened(framed, kernels, weight), inside), round(count))
+        sharp = strong_edges(framed, kernels, turn, sharpened=sharpened)
         auto, cross = correlations(sharp, blurred, n)
         ridges = RIDGE / auto[:, n - 1, n - 1, None, None].clamp_min(1e-6)
         kernels = thinned(least_squares(auto, cross, ridges))
     return kernels
 
 
+def strong_edges(
+    framed: Framed,
+    kernels: Kernels,
+    turn: int,
+    share: float = SALIENT,
+    sharpened: Sharpened = few_gradients,
+) -> Tensor:
+    """(k, 2, h, w): the strongest gradients of what a photo may have been, more of them and weaker ones from turn to turn; share: as SALIENT."""
+    weight = max(LOWEST, WEIGHT / FALLING**turn)
+    count = share * math.sqrt(framed.light[0].numel()) * kernels.shape[-1] * FALLING**turn
+    return salient(framed.gradients_of(sharpened(framed.light, kernels, weight)), round(count))
+
+
 def thinned(kernels: Kernels) -> Kernels:
     """(k, n, n) as the least squares leave them: what is faint or apart goes; centred, of sum 1."""
-    cleared = (without_islands(each, FAINT * float(each.max()), ISLAND) for each in kernels)
-    return torch.stack([centred(each) for each in cleared])
+    return torch.stack([centred(each) for each in without_faint(kernels)])
 
 
-def _inside(framed: Tensor, inside: tuple[EllipsisType | slice, ...]) -> Tensor:
-    """(k, 2, h, w): the gradients of (k, h, w), 0 in the margins."""
-    found = torch.zeros(len(framed), 2, *framed.shape[-2:], device=framed.device)
-    found[inside] = torch.stack(gradients(framed), 1)[inside]
-    return found
+def without_faint(kernels: Kernels) -> Kernels:
+    """The same, not centred."""
+    return torch.stack([without_islands(each, FAINT * float(each.max()), ISLAND) for each in kernels])
 
 
 def salient(found: Tensor, count: int) -> Tensor:

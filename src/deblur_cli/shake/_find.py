@@ -8,16 +8,18 @@ from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._agreed import climb, starts
-from deblur_cli.shake._choice import Choice
+from deblur_cli.shake._choice import Choice, resized
 from deblur_cli.shake._cleaner import cleaned
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
 from deblur_cli.shake._edges import kernels_of_edges
+from deblur_cli.shake._expected import expected_of
 from deblur_cli.shake._judge import CELL, compared, load_judge, mean_gain, rest_of
 from deblur_cli.shake._kernels import LARGEST, Shake, extent, fit_into, rescaled
 from deblur_cli.shake._predictor import Predictor, load_predictor
 from deblur_cli.shake._print import kernels_of_print, looks_printed
-from deblur_cli.shake._roll import finer, rolled, shake_of
+from deblur_cli.shake._roll import Roll, shake_of
+from deblur_cli.shake._rolling import rolling
 
 SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
@@ -29,8 +31,6 @@ PROMISING_DB = -1.5
 """What has to be expected of the best guess for the search to go on: of twenty-three photos with one kernel it was -0.6 or more, of one that rolled and gained -1.2."""
 FEW = 3
 """How many of the best guesses are tried in the other curve and cleaned, too."""
-STEADY = 0.18
-"""The variety of kernels at small frames below which the camera has hardly rolled."""
 COARSE = 200
 """Longest side of the frames at which one kernel is nearly right for all, even if the camera rolled."""
 
@@ -142,16 +142,15 @@ def _coarse(guess: search.Guess) -> search.Guess:
     return guess
 
 
-def varied(seen: Seen) -> Shake | None:
-    """The same as of a camera that also rolled, from the coarse guess on; None where at small frames its kernels are nearly the same."""
-    first = seen.coarse.frame or seen.frames[0]
-    predictor = load_predictor(first.light.device)
-    frames = [frame for frame in seen.frames if frame.scale >= first.scale]
-    small = max(1, sum(map(search.is_small, frames)))
-    roll = rolled(seen.coarse, frames[:small], predictor)
-    if shake_of(roll).variety < STEADY:
-        return None
-    return shake_of(finer(roll, frames[small:], predictor))
+def varied(seen: Seen, light: Tensor, alone: Tensor) -> Shake | None:
+    """The same as of a camera that also rolled; None where at small frames its kernels are nearly the same. light, alone: as of `joined`."""
+
+    def expected(roll: Roll) -> float:
+        photo, before = (resized(each, roll.frame.light.shape) for each in (light, alone))
+        return expected_of(photo, before, shake_of(roll, roll.frame.scale), roll.frame).gain
+
+    roll = rolling(seen.coarse, seen.frames, load_predictor(light.device), expected)
+    return shake_of(roll) if roll else None
 
 
 def _gain(kernels: Tensor, frame: search.Frame) -> float:

@@ -4,25 +4,20 @@ A network joins the photo, what the network alone makes of it and what undoing t
 expects nothing of it, at the most telling places of the photo or in the end, the photo is left to the network alone.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import fmean
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from deblur_cli.shake._choice import doubt
 from deblur_cli.shake._curve import Curve
-from deblur_cli.shake._deconvolve import measure_noise
-from deblur_cli.shake._estimate import Frame, pyramid, telling_places
+from deblur_cli.shake._estimate import pyramid
+from deblur_cli.shake._expected import expected_of
 from deblur_cli.shake._find import find, varied
-from deblur_cli.shake._fusion import gain_of
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._networks import computing_in
-from deblur_cli.shake._parts import part_of
 from deblur_cli.sharpness import measure
 
 MARGIN_DB = 1.2
@@ -33,7 +28,7 @@ ROLLED, NEARLY_DB, CLEARLY_DB = 0.24, 0.35, 0.75
 """The variety from which on a camera has likely rolled; its kernels are then taken though so much less is expected of them: one kernel for such a photo may do great harm, they do
 little where it had not. Below it they are taken if so much more is expected.
 """
-HOPELESS_DB = 0.2
+HOPELESS_DB = 0.0
 """Above it, kernels that vary over the frame are tried, too."""
 EVERYWHERE_DB = 2.5
 """Where so much is expected of one kernel at each of the most telling places, it is right for all of the frame, and none that vary are tried."""
@@ -115,13 +110,13 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     if not seen.hopeful:
         return left
     shake = seen.shake
-    expected = _expected(light, alone, shake, seen.frames[-1])
+    expected = expected_of(light, alone, shake, seen.frames[-1])
     gain = expected.gain
     least = MARGIN_DB + doubt(light, shake.curve)
     margin = least + DOUBT * seen.harm
-    other = varied(seen) if gain > HOPELESS_DB and expected.least < EVERYWHERE_DB else None
+    other = varied(seen, light, alone) if gain > HOPELESS_DB and expected.least < EVERYWHERE_DB else None
     if other:
-        other_gain = _expected(light, alone, other, seen.frames[-1]).gain
+        other_gain = expected_of(light, alone, other, seen.frames[-1]).gain
         if other_gain > gain + (-NEARLY_DB if other.variety > ROLLED else CLEARLY_DB):
             shake, gain, margin = other, other_gain, least
     if gain < margin:
@@ -153,35 +148,9 @@ def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
         after = joined(light, alone, shake)
         gain, share = after.gain, after.share
     else:
-        expected = _expected(light, alone, shake, pyramid(light, shake.curve)[-1])
+        expected = expected_of(light, alone, shake, pyramid(light, shake.curve)[-1])
         gain, share = expected.gain, expected.share
     return gain - doubt(light, shake.curve) if share > EXPLAINED else 0.0
-
-
-class _Expected(NamedTuple):
-    """Of undoing a shake, at the most telling places of a photo: by how many dB it is expected to be nearer to the truth, in all of them and where it is least (of a single place nothing is
-    known of its parts: -inf), and in what share of them.
-    """
-
-    gain: float
-    least: float
-    share: float
-
-
-def _expected(light: Tensor, alone: Tensor, shake: Shake, frame: Frame) -> _Expected:
-    """frame: the photo."""
-    noise, seen = measure_noise(shake.curve.of(light)), []
-    places, (h, w) = telling_places(frame)
-    for top, left in places:
-        here = (..., slice(top, top + h), slice(left, left + w))
-        rows, columns = (
-            (start / whole, (start + side) / whole)
-            for start, side, whole in ((top, h, light.shape[1]), (left, w, light.shape[2]))
-        )
-        seen.append(joined(light[here], alone[here], part_of(shake, rows, columns), noise=noise))
-    errors = torch.stack([each.errors for each in seen]).sum(0)
-    least = min(each.gain for each in seen) if len(seen) > 1 else -math.inf
-    return _Expected(gain_of(errors), least, fmean(each.share for each in seen))
 
 
 def _nothing(share: float) -> None:
