@@ -12,7 +12,8 @@ from deblur_cli.shake._edges import few_gradients
 from deblur_cli.shake._estimate import pyramid
 from deblur_cli.shake._fourier import divergence, gradients
 from deblur_cli.shake._kernels import line
-from deblur_cli.shake._networks import Convolution, UNet, unshuffled
+from deblur_cli.shake._networks import Convolution, UNet, computing_in, unshuffled
+from deblur_cli.shake._predictor import load_predictor
 
 NEAR = 1e-4
 
@@ -158,3 +159,11 @@ def test_photos_are_undone_the_same_by_the_loops(monkeypatch: pytest.MonkeyPatch
     for found, expected in zip(ours, all_of_it(), strict=True):
         torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
     kernels.library.cache_clear()
+
+
+@pytest.mark.skipif(not kernels.convolves_quicker_than_half(), reason="there bfloat16 is quicker")
+def test_where_our_loops_are_as_quick_nothing_is_computed_in_bfloat16() -> None:
+    photo, predictor = torch.rand(1, 3, 32, 48), load_predictor(torch.device("cpu"))
+    with computing_in(torch.bfloat16):
+        asked = predictor(photo)
+    assert torch.equal(asked, predictor(photo))

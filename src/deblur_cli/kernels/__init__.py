@@ -99,8 +99,13 @@ def fits_blocks(x: Tensor) -> bool:
     if x.dtype == torch.float32 or not fits(x):
         return fits(x)
     found = library()
-    amx = torch.cpu.get_capabilities().get("amx_bf16")
-    return x.shape[-1] % 2 == 0 and found is not None and bool(found.takes_half()) and not amx
+    return x.shape[-1] % 2 == 0 and found is not None and bool(found.takes_half()) and not _has_amx()
+
+
+def _has_amx() -> bool:
+    return hasattr(torch.cpu, "get_capabilities") and bool(
+        torch.cpu.get_capabilities().get("amx_bf16")
+    )  # torch 2.6 and later
 
 
 def call(name: str, like: Tensor, *arguments: Tensor | float | None) -> None:
@@ -228,6 +233,11 @@ def fits_convolution(x: Tensor, channels: int) -> bool:
         and channels % EIGHT == 0
         and channels >= SMALLEST_CHANNELS
     )
+
+
+def convolves_quicker_than_half() -> bool:
+    """Whether `convolve` takes no longer than torch takes in bfloat16: on a CPU that has no AMX."""
+    return library() is not None and not _has_amx()
 
 
 def mixing(weight: Tensor) -> Tensor:
