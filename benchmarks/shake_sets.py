@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from training import blur
-from training.degrade import add_noise, jpeg
+from training.degrade import add_noise, jpeg, random_tone, sharpen
 from training.dice import Dice
 from training.pairs import moving_object, random_lens
 from training.photos import Photos, read_photos
@@ -153,6 +153,18 @@ def _small_and_grey(group: str, photos: Photos, dice: Dice) -> Case:
     return Case(group, blurry, sharp, kernel, Curve.VALUES)
 
 
+def _developed(group: str, photos: Photos, dice: Dice) -> Case:
+    """What a camera makes of it: grain as demosaicking leaves it, a tone curve of its own, sharpening, JPEG; the truth has that curve, too."""
+    scene = _scene(photos, dice)
+    kernel = blur.shake_kernel(gyroscope_path(dice, dice.uniform(5, 35)))
+    light = _cut(blur.convolve(scene, kernel)).clamp(0, 1)
+    tone = random_tone(dice)
+    photo = tone(blur.to_srgb(add_noise(light, 0.01, dice, grain=0.6)))
+    photo = sharpen(photo, dice.uniform(0.3, 1.0), dice.uniform(0.7, 1.5))
+    photo = jpeg(photo, dice.integer(85, 95), subsample=True)
+    return Case(group, eight_bits(photo), eight_bits(tone(blur.to_srgb(_cut(scene)))), kernel)
+
+
 def _rolling(group: str, photos: Photos, dice: Dice) -> Case:
     """A path together with a roll about a point in or near the frame, 5 to 15 px at its corners."""
     scene = _scene(photos, dice)
@@ -240,4 +252,5 @@ GROUPS: dict[str, Callable[[str, Photos, Dice], Case]] = {
     "bright, clipped": _shaken(gyroscope_path, (5, 35), exposure=1.6),
     "a blur of values": _shaken(gyroscope_path, (5, 35), curve=Curve.VALUES),
     "a blur of values, small and gray": _small_and_grey,
+    "as a camera develops it": _developed,
 }

@@ -22,13 +22,14 @@ from deblur_cli.shake import (
     kernel_from_lamp,
     undo,
 )
-from deblur_cli.shake._agreed import climb, common, distinct, likeness, starts
+from deblur_cli.shake._agreed import climb, common, distinct, finer, likeness, starts
 from deblur_cli.shake._choice import RARER_DB, Candidate, Choice, doubt
 from deblur_cli.shake._cleaner import Cleaner, cleaned
 from deblur_cli.shake._curve import Curve, to_light, to_srgb
 from deblur_cli.shake._deconvolve import measure_noise
 from deblur_cli.shake._edges import kernels_of_edges
-from deblur_cli.shake._estimate import Guess, pyramid
+from deblur_cli.shake._estimate import Guess, grown, pyramid
+from deblur_cli.shake._expected import Expected, expected_of
 from deblur_cli.shake._find import SIDES
 from deblur_cli.shake._fourier import divergence, fast_length, gradients, transfer, wrap
 from deblur_cli.shake._joined import joined
@@ -38,6 +39,7 @@ from deblur_cli.shake._least_squares import correlations, least_squares
 from deblur_cli.shake._parts import kernel_at, part_of
 from deblur_cli.shake._predictor import load_predictor
 from deblur_cli.shake._print import kernels_of_print, looks_printed
+from deblur_cli.shake._refit import BETTER_DB, refitted
 from deblur_cli.shake._undo import EXPLAINED_DB, crisp
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -361,6 +363,35 @@ def test_where_the_network_and_edges_agree_is_the_kernel(curve: Curve) -> None:
     assert {guess.curve for guess in guesses} == {curve}
     assert max(likeness(guess.kernels, path[None]) for guess in guesses) > 0.8
     assert all(guess.frame is scales[-1][curve] for guess in guesses)
+
+
+def test_the_regions_of_a_larger_frame_tell_the_kernel_more_exactly() -> None:
+    true, astronaut = drawn_line(13, 40, 31), example("originals/astronaut.png")
+    frame = pyramid(blurred(astronaut, true, noise=0.003), Curve.LIGHT)[-1]
+    before = rescaled(line(5, 40, 15)[None], 13 / math.sqrt(2) / 5)  # of the scale before, blunt
+    after = finer(before, frame, load_predictor(torch.device("cpu")))
+    assert likeness(after, true[None]) > likeness(grown(before), true[None]) + 0.02
+
+
+def test_a_kernel_is_fitted_again_to_what_the_fusion_made_of_the_photo() -> None:
+    """One that is a little too long comes nearer to the true one, and more is expected of it: until no more is."""
+    sharp, true = example("originals/astronaut.png"), drawn_line(15, 30, 31)
+    photo = blurred(sharp, true, noise=0.003)
+    frame, looks = pyramid(photo, Curve.LIGHT)[-1], []
+
+    def look(shake: Shake) -> Expected:
+        looks.append(expected_of(photo, photo, shake, frame))
+        return looks[-1]
+
+    long = one(drawn_line(17, 30, 31))
+    after, expected = refitted(long, look(long), frame, look)
+    assert likeness(after.kernels[0], true[None]) > likeness(long.kernels[0], true[None]) + 0.01
+    assert expected.gain > looks[0].gain + 1
+
+    def worse(_: Shake) -> Expected:
+        return expected._replace(gain=expected.gain + BETTER_DB / 2)
+
+    assert refitted(after, expected, frame, worse) == (after, expected)
 
 
 def test_a_new_cleaner_changes_nothing() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._curve import Curve
-from deblur_cli.shake._edges import fit_edges
+from deblur_cli.shake._edges import fit_edges, fit_edges_of_regions
 from deblur_cli.shake._estimate import Frame, Guess, Kernels
 from deblur_cli.shake._fourier import fast_length
 from deblur_cli.shake._kernels import centred, fit_into, line
@@ -74,6 +74,14 @@ def _fitted(guesses: Sequence[Guess], frames: Mapping[Curve, Frame], predictor: 
         theirs = _fit_edges([frames[guess.curve] for guess in guesses], kernels)
         kernels = [common(*both) for both in zip(ours, theirs, strict=True)]
     return kernels
+
+
+def finer(kernels: Kernels, frame: Frame, predictor: Predictor) -> Kernels:
+    """(1, n, n) from the scale before, made to fit the telling regions of a larger frame together, in both ways, in one round."""
+    regions, kernels = search.telling_regions(frame), search.grown(kernels)
+    together = torch.ones(1, len(regions.light), device=kernels.device)
+    ours = search.fit(kernels, regions, predictor, together, turns=TURNS)
+    return common(ours, fit_edges_of_regions(kernels, regions, TURNS))
 
 
 def _fit_edges(frames: Sequence[Frame], kernels: Sequence[Tensor]) -> list[Tensor]:

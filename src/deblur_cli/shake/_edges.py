@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli import kernels as loops
-from deblur_cli.shake._estimate import STEP, Frame, Kernels
+from deblur_cli.shake._estimate import STEP, Frame, Kernels, Regions
 from deblur_cli.shake._fourier import (
     divergence,
     fast_length,
@@ -121,8 +121,25 @@ def fit_edges(
     for turn in range(turns):
         sharp = strong_edges(framed, kernels, turn, sharpened=sharpened)
         auto, cross = correlations(sharp, blurred, n)
-        ridges = RIDGE / auto[:, n - 1, n - 1, None, None].clamp_min(1e-6)
-        kernels = thinned(least_squares(auto, cross, ridges))
+        kernels = thinned(least_squares(auto, cross, _ridges(auto)))
+    return kernels
+
+
+def _ridges(auto: Tensor) -> Tensor:
+    """RIDGE as shares of the energies of (k, 2n-1, 2n-1): (k, 1, 1)."""
+    middle = auto.shape[-1] // 2
+    return RIDGE / auto[:, middle, middle, None, None].clamp_min(1e-6)
+
+
+def fit_edges_of_regions(kernels: Kernels, regions: Regions, turns: int) -> Kernels:
+    """One kernel, (1, n, n), made to fit the edges of several regions together."""
+    n, count, window = kernels.shape[-1], len(regions.light), regions.window[:, None]
+    framed = Framed(regions.light, n)
+    blurred = torch.stack(gradients(regions.light), 1) * window
+    for turn in range(turns):
+        sharp = strong_edges(framed, kernels.expand(count, -1, -1), turn)[framed.inside] * window
+        auto, cross = (each.sum(0, keepdim=True) for each in correlations(sharp, blurred, n))
+        kernels = thinned(least_squares(auto, cross, count * _ridges(auto)))
     return kernels
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
-from deblur_cli.shake._agreed import climb, starts
+from deblur_cli.shake._agreed import climb, finer, starts
 from deblur_cli.shake._choice import Choice, resized
 from deblur_cli.shake._cleaner import cleaned
 from deblur_cli.shake._curve import Curve
@@ -23,8 +23,6 @@ from deblur_cli.shake._rolling import rolling
 
 SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
-FINER_TURNS = 3
-"""At each scale at which regions speak for the frame."""
 SIDES = (31, 41)
 """Of the kernels by edges alone: each has scales of its own on the way up, and loses its way elsewhere."""
 PROMISING_DB = -1.5
@@ -52,8 +50,7 @@ class Seen:
 
 def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | None:
     """One kernel for all of the frame: the best of several guesses, made finer. light, alone: as of `joined`."""
-    device = light.device
-    predictor = load_predictor(device)
+    predictor = load_predictor(light.device)
     pyramids = {curve: search.pyramid(light, curve) for curve in Curve}
     scales = [dict(zip(pyramids, frames, strict=True)) for frames in zip(*pyramids.values(), strict=True)]
     small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])] or scales[:1]
@@ -66,10 +63,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     for number, frame in enumerate(large):
         if search.is_full(kernels) or last.scale > frame.scale:
             break
-        regions = search.telling_regions(frame)
-        together = torch.ones(1, len(regions.light), device=device)
-        kernels = search.fit(search.grown(kernels), regions, predictor, together, turns=FINER_TURNS)
-        last = frame
+        kernels, last = finer(kernels, frame, predictor), frame
         tell(0.5 + 0.5 * (number + 1) / len(large))
     if extent(kernels) <= SMALLEST_SHAKE and last.scale == 1:
         return None

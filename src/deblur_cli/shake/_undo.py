@@ -13,11 +13,12 @@ from torch import Tensor
 from deblur_cli.shake._choice import doubt
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._estimate import pyramid
-from deblur_cli.shake._expected import expected_of
+from deblur_cli.shake._expected import Expected, expected_of
 from deblur_cli.shake._find import find, varied
 from deblur_cli.shake._joined import joined
 from deblur_cli.shake._kernels import Shake
 from deblur_cli.shake._networks import computing_in
+from deblur_cli.shake._refit import refitted
 from deblur_cli.sharpness import measure
 
 MARGIN_DB = 1.2
@@ -109,14 +110,19 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     left = Undone(alone, "left", LEFT, 0.0, seen.shake)
     if not seen.hopeful:
         return left
-    shake = seen.shake
-    expected = expected_of(light, alone, shake, seen.frames[-1])
+
+    def look(shake: Shake) -> Expected:
+        return expected_of(light, alone, shake, seen.frames[-1])
+
+    shake, expected = seen.shake, look(seen.shake)
+    if expected.gain > HOPELESS_DB:
+        shake, expected = refitted(shake, expected, seen.frames[-1], look)
     gain = expected.gain
     least = MARGIN_DB + doubt(light, shake.curve)
     margin = least + DOUBT * seen.harm
     other = varied(seen, light, alone) if gain > HOPELESS_DB and expected.least < EVERYWHERE_DB else None
     if other:
-        other_gain = expected_of(light, alone, other, seen.frames[-1]).gain
+        other_gain = look(other).gain
         if other_gain > gain + (-NEARLY_DB if other.variety > ROLLED else CLEARLY_DB):
             shake, gain, margin = other, other_gain, least
     if gain < margin:
