@@ -28,7 +28,9 @@ SIDES = (31, 41)
 PROMISING_DB = -1.5
 """What has to be expected of the best guess for the search to go on: of twenty-three photos with one kernel it was -0.6 or more, of one that rolled and gained -1.2."""
 FEW = 3
-"""How many of the best guesses are tried in the other curve and cleaned, too."""
+"""How many of the best guesses are cleaned, too, and tried in the other curve"""
+CERTAIN_DB = 2.0
+"""unless of the best of one curve so much more is expected than of that of the other: then that curve it is."""
 COARSE = 200
 """Longest side of the frames at which one kernel is nearly right for all, even if the camera rolled."""
 
@@ -92,11 +94,14 @@ def _best_guess(
     if printed:
         guesses.append(_by_print(small[-1][Curve.LIGHT]))
     choice = Choice(light, alone, printed=printed)
-    few = choice.ranked(guesses)[:FEW]
+    ranked = choice.ranked(guesses)
+    few = ranked[:FEW]
     if few[0].guess.gain < PROMISING_DB:
         return few[0].guess
+    of_light, of_values = _best_of_each([each.guess for each in ranked])
     guesses = [each.guess for each in few]
-    guesses += [_taken_otherwise(guess, small) for guess in guesses]
+    if abs(of_light.gain - of_values.gain) < CERTAIN_DB:
+        guesses += [_taken_otherwise(guess, small) for guess in guesses]
     return choice.best(few + choice.ranked(_cleaned(guess, predictor) for guess in guesses))
 
 
