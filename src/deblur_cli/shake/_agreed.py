@@ -27,6 +27,9 @@ JUDGED, KEPT = 150, 2
 FIRST_ROUNDS, ROUNDS, TURNS = 3, 2, 3
 """At the first scale, and at each after it; and the turns of both in a round."""
 
+NOISY = 0.013
+"""Of a larger frame, from which on its edges do not tell: the noise's standard deviation, with 1 for nearly the brightest."""
+
 
 def starts(device: torch.device, curve: Curve) -> list[Guess]:
     """What a search begins with: lines. Which of them ends at the truth differs from photo to photo."""
@@ -77,10 +80,12 @@ def _fitted(guesses: Sequence[Guess], frames: Mapping[Curve, Frame], predictor: 
 
 
 def finer(kernels: Kernels, frame: Frame, predictor: Predictor) -> Kernels:
-    """(1, n, n) from the scale before, made to fit the telling regions of a larger frame together, in both ways, in one round."""
+    """(1, n, n) from the scale before, made to fit the telling regions of a larger frame together, in both ways, in one round; in the network's alone where it is noisy."""
     regions, kernels = search.telling_regions(frame), search.grown(kernels)
     together = torch.ones(1, len(regions.light), device=kernels.device)
     ours = search.fit(kernels, regions, predictor, together, turns=TURNS)
+    if frame.noise > NOISY * frame.white:
+        return ours
     return common(ours, fit_edges_of_regions(kernels, regions, TURNS))
 
 
