@@ -394,6 +394,13 @@ def test_a_kernel_is_fitted_again_to_what_the_fusion_made_of_the_photo() -> None
     assert refitted(after, expected, frame, worse) == (after, expected)
 
 
+def test_a_kernel_that_is_long_for_the_photo_is_not_fitted_again() -> None:
+    strip, long = scene(100, 500), one(drawn_line(60, 0, 61))
+    frame = pyramid(strip, Curve.LIGHT)[-1]
+    expected = expected_of(strip, strip, long, frame)
+    assert refitted(long, expected, frame, lambda _: pytest.fail("was looked at")) == (long, expected)
+
+
 def test_a_new_cleaner_changes_nothing() -> None:
     found = line(15, 30) + 0.01 * torch.randn(41, 41, generator=torch.Generator().manual_seed(3))
     tidy = cleared(found)

@@ -28,8 +28,13 @@ REFITS, BETTER_DB = 2, 0.1
 def refitted(
     shake: Shake, expected: Expected, frame: Frame, look: Callable[[Shake], Expected]
 ) -> tuple[Shake, Expected]:
-    """One kernel for all of the photo, as long as it becomes better by it, and what is expected of it then. frame: the photo, grey. look: what is expected of a shake."""
+    """One kernel for all of the photo, as long as it becomes better by it, and what is expected of it then. frame: the photo, grey. look: what is expected of a shake.
+
+    Regions that are not twice as long as the kernel tell nothing of it.
+    """
     for _ in range(REFITS):
+        if 2 * _side(shake) > min(telling_places(frame)[1]):
+            break
         other = _once_more(shake, expected, frame)
         seen = look(other)
         if seen.gain < expected.gain + BETTER_DB:
@@ -38,14 +43,20 @@ def refitted(
     return shake, expected
 
 
+def _side(shake: Shake) -> int:
+    """Of the next kernel, odd."""
+    return min(LARGEST, extent(shake.kernels[0], beyond=NOTHING) + MORE_ROOM)
+
+
 def _once_more(shake: Shake, expected: Expected, frame: Frame) -> Shake:
     regions, curve = cut(frame, *telling_places(frame)), shake.curve
-    n = min(LARGEST, extent(shake.kernels[0], beyond=NOTHING) + MORE_ROOM)
     restored = torch.stack([curve.of(light).mean(0) for light in expected.restored]) / frame.white
     sharp, blurred = (torch.stack(gradients(light), 1) for light in (restored, regions.light))
     energy, window = sharp.square().sum(1, keepdim=True), regions.window[:, None]
     usual = energy.mean((1, 2, 3), keepdim=True).clamp_min(1e-12)
     sharp = sharp * energy / (energy + WEAK * usual)
-    auto, cross = (each.sum(0, keepdim=True) for each in correlations(sharp * window, blurred * window, n))
+    auto, cross = (
+        each.sum(0, keepdim=True) for each in correlations(sharp * window, blurred * window, _side(shake))
+    )
     kernel = tidied(least_squares(auto, cross, RIDGE)[0])[None].cpu()
     return replace(shake, kernels=fit_into(kernel, min(extent(kernel, beyond=NOTHING), LARGEST))[None])
