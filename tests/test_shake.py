@@ -359,10 +359,14 @@ def test_where_the_network_and_edges_agree_is_the_kernel(curve: Curve) -> None:
     photo = to_light(curve.srgb(blurred(values, path, noise=0.003)))
     scales = [{curve: frame} for frame in pyramid(photo, curve)]
     first, predictor = starts(photo.device, curve), load_predictor(torch.device("cpu"))
-    guesses = climb(first, scales, predictor, lambda kernels, _: -extent(kernels))
+    done: list[float] = []
+    guesses = climb(first, scales, predictor, lambda kernels, _: -extent(kernels), done.append)
     assert {guess.curve for guess in guesses} == {curve}
     assert max(likeness(guess.kernels, path[None]) for guess in guesses) > 0.8
     assert all(guess.frame is scales[-1][curve] for guess in guesses)
+    assert done == sorted(done)
+    assert len(done) == len(scales)
+    assert done[-1] == 1
 
 
 def test_the_regions_of_a_larger_frame_tell_the_kernel_more_exactly() -> None:

@@ -91,7 +91,7 @@ def test_the_kernels_of_a_camera_that_rolls_are_found() -> None:
         return 0.0
 
     guess = Guess(line(LENGTH, 0, 9)[None], Curve.LIGHT, frames[-1])
-    roll = rolling(guess, frames, load_predictor(torch.device("cpu")), expected)
+    roll = rolling(guess, frames, load_predictor(torch.device("cpu")), expected, lambda _: None)
     assert roll is not None
     assert roll.frame is frames[-1]
     assert len(seen) >= 5  # that guess, and lines
@@ -112,4 +112,4 @@ def test_the_kernels_of_a_camera_that_rolls_are_found() -> None:
 def test_a_camera_that_did_not_roll_has_one_kernel() -> None:
     frames = pyramid(rolled(0), Curve.LIGHT)
     guess = Guess(line(LENGTH, 0, 9)[None], Curve.LIGHT, frames[-1])
-    assert rolling(guess, frames, load_predictor(torch.device("cpu")), lambda _: 0.0) is None
+    assert rolling(guess, frames, load_predictor(torch.device("cpu")), lambda _: 0.0, lambda _: None) is None

@@ -217,7 +217,9 @@ def _guesses(
     for _ in range(2):
         frames = pyramids[taken_for()]
         scales, lines = [{frame.curve: frame} for frame in frames], starts(light.device, frames[0].curve)
-        (guess,) = climb([lines[dice.integer(0, len(lines) - 1)]], scales, predictor, lambda *_: 0.0)
+        (guess,) = climb(
+            [lines[dice.integer(0, len(lines) - 1)]], scales, predictor, lambda *_: 0.0, lambda _: None
+        )
         yield _found(guess, frames[-1])
     if dice.chance(ROLLED) and guess.before:
         first = guess.before

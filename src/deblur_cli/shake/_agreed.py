@@ -42,10 +42,11 @@ def climb(
     scales: Sequence[Mapping[Curve, Frame]],
     predictor: Predictor,
     gain: Callable[[Kernels, Frame], float],
+    tell: Callable[[float], None],
 ) -> list[Guess]:
     """From the first of the scales to the last: the best guesses, the best first, each as far as it has room.
 
-    scales: of each the frames, small ones, by their curves. gain: what undoing a kernel is worth at a frame, in dB. From frames of JUDGED pixels on the KEPT
+    scales: of each the frames, small ones, by their curves. gain: what undoing a kernel is worth at a frame, in dB. tell: is told the share done. From frames of JUDGED pixels on the KEPT
     best of each curve go on.
     """
     for number, frames in enumerate(scales):
@@ -64,6 +65,7 @@ def climb(
         if judged:
             of_curves = ([guess for guess in guesses if guess.curve is curve] for curve in frames)
             guesses = [guess for alike in of_curves for guess in alike[:KEPT]]
+        tell((number + 1) / len(scales))
     return guesses
 
 

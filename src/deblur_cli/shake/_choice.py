@@ -23,7 +23,9 @@ RARER_DB = 1.5
 GRAY = 1e-3
 """By how much colours may differ in a photo that has none."""
 LOOKS = ((4, 4), (2, 8))
-"""How many of the best guesses are looked at again, and in how many turns and mirror images in all."""
+"""How many of the best guesses are looked at again, and in how many turns and mirror images in all,"""
+NEAR_DB = 0.5
+"""those of which at most so much less is expected than of the best: what is further behind does not come first any more."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,16 @@ class Choice:
 
     def ranked(self, guesses: Iterable[Guess]) -> list[Candidate]:
         """Seen once, the best first; those that have no frame yet are left out."""
-        return _sorted(self._undone(guess, guess.frame) for guess in guesses if guess.frame)
+        return from_best(self._undone(guess, guess.frame) for guess in guesses if guess.frame)
 
     def best(self, candidates: Iterable[Candidate]) -> Guess:
         """Of those that were seen once."""
-        best = _sorted(candidates)
+        best = from_best(candidates)
         for count, turns in LOOKS:
-            best = _sorted(self.looked_at(candidate, turns) for candidate in best[:count])
+            near = [each for each in best[:count] if each.guess.gain >= best[0].guess.gain - NEAR_DB]
+            if len(near) == 1:
+                break
+            best = from_best(self.looked_at(candidate, turns) for candidate in near)
         return best[0].guess
 
     def looked_at(self, candidate: Candidate, turns: int) -> Candidate:
@@ -92,5 +97,6 @@ def resized(photo: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(photo[None], size=tuple(size), mode="bicubic", antialias=True)[0]
 
 
-def _sorted(candidates: Iterable[Candidate]) -> list[Candidate]:
+def from_best(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """In the order of what is expected of them."""
     return sorted(candidates, key=lambda candidate: -candidate.guess.gain)

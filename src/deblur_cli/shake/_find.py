@@ -8,7 +8,7 @@ from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._agreed import climb, finer, starts
-from deblur_cli.shake._choice import Choice, resized
+from deblur_cli.shake._choice import Candidate, Choice, from_best, resized
 from deblur_cli.shake._cleaner import cleaned
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
@@ -28,9 +28,9 @@ SIDES = (31, 41)
 PROMISING_DB = -1.5
 """What has to be expected of the best guess for the search to go on: of twenty-three photos with one kernel it was -0.6 or more, of one that rolled and gained -1.2."""
 FEW = 3
-"""How many of the best guesses are cleaned, too, and tried in the other curve"""
+"""How many of the best guesses are cleaned, too, and tried in the other curve."""
 CERTAIN_DB = 2.0
-"""unless of the best of one curve so much more is expected than of that of the other: then that curve it is."""
+"""Where so much more is expected of the best guess of one curve than of that of the other, that curve it is, and nothing more is tried in the other."""
 COARSE = 200
 """Longest side of the frames at which one kernel is nearly right for all, even if the camera rolled."""
 
@@ -57,8 +57,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     scales = [dict(zip(pyramids, frames, strict=True)) for frames in zip(*pyramids.values(), strict=True)]
     small = [frames for frames in scales if search.is_small(frames[Curve.LIGHT])] or scales[:1]
     printed = looks_printed(small[-1][Curve.LIGHT])
-    best = _best_guess(small, light, alone, predictor, printed=printed)
-    tell(0.5)
+    best = _best_guess(small, light, alone, predictor, lambda share: tell(share / 2), printed=printed)
     frames = pyramids[best.curve]
     hopeful = best.gain >= PROMISING_DB
     kernels, last, large = best.kernels, best.frame or frames[0], frames[len(small) :] if hopeful else []
@@ -66,7 +65,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
         if search.is_full(kernels) or last.scale > frame.scale:
             break
         kernels, last = finer(kernels, frame, predictor), frame
-        tell(0.5 + 0.5 * (number + 1) / len(large))
+        tell((1 + (number + 1) / len(large)) / 2)
     if extent(kernels) <= SMALLEST_SHAKE and last.scale == 1:
         return None
     ends = [kernels] if last is best.frame else [kernels, cleaned(kernels, last, predictor)]
@@ -84,36 +83,47 @@ def _best_guess(
     light: Tensor,
     alone: Tensor,
     predictor: Predictor,
+    tell: Callable[[float], None],
     *,
     printed: bool,
 ) -> search.Guess:
     """Of guesses in all ways, that of which most is expected."""
-    lines = [guess for curve in Curve for guess in starts(light.device, curve)]
-    guesses = _best_of_each(climb(lines, small, predictor, _gain))
-    guesses += [guess for side in SIDES for guess in _by_edges(small[-1], side)]
-    if printed:
-        guesses.append(_by_print(small[-1][Curve.LIGHT]))
     choice = Choice(light, alone, printed=printed)
-    ranked = choice.ranked(guesses)
+    lines = [guess for curve in Curve for guess in starts(light.device, curve)]
+    climbed = climb(lines, small, predictor, _gain, lambda share: tell(0.4 * share))
+    ranked = choice.ranked(_best_of_each(climbed))
+    frames = [small[-1][curve] for curve in _likely(ranked)]
+    others: list[search.Guess] = []
+    for number, side in enumerate(SIDES):
+        others += _by_edges(frames, side)
+        tell(0.4 + 0.3 * (number + 1) / len(SIDES))
+    if printed:
+        others.append(_by_print(small[-1][Curve.LIGHT]))
+    ranked = from_best(ranked + choice.ranked(others))
     few = ranked[:FEW]
     if few[0].guess.gain < PROMISING_DB:
         return few[0].guess
-    of_light, of_values = _best_of_each([each.guess for each in ranked])
     guesses = [each.guess for each in few]
-    if abs(of_light.gain - of_values.gain) < CERTAIN_DB:
+    if len(_likely(ranked)) > 1:
         guesses += [_taken_otherwise(guess, small) for guess in guesses]
     return choice.best(few + choice.ranked(_cleaned(guess, predictor) for guess in guesses))
 
 
-def _best_of_each(guesses: list[search.Guess]) -> list[search.Guess]:
+def _best_of_each(guesses: Sequence[search.Guess]) -> list[search.Guess]:
     """Of guesses from the best to the worst, that of each curve."""
     return [next(guess for guess in guesses if guess.curve is curve) for curve in Curve]
 
 
-def _by_edges(frames: Mapping[Curve, search.Frame], side: int) -> list[search.Guess]:
-    """Of each curve, with kernels of that side."""
-    kernels = zip(kernels_of_edges(list(frames.values()), side), frames.items(), strict=True)
-    return [search.Guess(kernel[None], curve, frame) for kernel, (curve, frame) in kernels]
+def _likely(ranked: Sequence[Candidate]) -> list[Curve]:
+    """Both curves, or the one that is certain."""
+    best, other = sorted(_best_of_each([each.guess for each in ranked]), key=lambda guess: -guess.gain)
+    return [best.curve] if best.gain - other.gain >= CERTAIN_DB else list(Curve)
+
+
+def _by_edges(frames: Sequence[search.Frame], side: int) -> list[search.Guess]:
+    """Of each frame, with kernels of that side."""
+    kernels = zip(kernels_of_edges(frames, side), frames, strict=True)
+    return [search.Guess(kernel[None], frame.curve, frame) for kernel, frame in kernels]
 
 
 def _by_print(frame: search.Frame) -> search.Guess:
@@ -141,14 +151,14 @@ def _coarse(guess: search.Guess) -> search.Guess:
     return guess
 
 
-def varied(seen: Seen, light: Tensor, alone: Tensor) -> Shake | None:
+def varied(seen: Seen, light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Shake | None:
     """The same as of a camera that also rolled; None where at small frames its kernels are nearly the same. light, alone: as of `joined`."""
 
     def expected(roll: Roll) -> float:
         photo, before = (resized(each, roll.frame.light.shape) for each in (light, alone))
         return expected_of(photo, before, shake_of(roll, roll.frame.scale), roll.frame).gain
 
-    roll = rolling(seen.coarse, seen.frames, load_predictor(light.device), expected)
+    roll = rolling(seen.coarse, seen.frames, load_predictor(light.device), expected, tell)
     return shake_of(roll) if roll else None
 
 

@@ -34,10 +34,14 @@ def looks_printed(frame: Frame) -> bool:
 def _brightest_around(light: Tensor) -> Tensor:
     """(h, w) -> same."""
     half = max(light.shape) // AROUND // 2
-    less_noise = F.avg_pool2d(light[None, None], 3, 1, 1, count_include_pad=False)
-    brightest = F.max_pool2d(less_noise, 2 * half + 1, 1, half)
-    framed = F.pad(brightest, (half,) * 4, "replicate")
-    return F.avg_pool2d(framed, 2 * half + 1, 1)[0, 0].clamp_min(DARKEST)
+    side = 2 * half + 1
+    brightest = F.avg_pool2d(light[None, None], 3, 1, 1, count_include_pad=False)
+    for size, margin in (((side, 1), (half, 0)), ((1, side), (0, half))):
+        brightest = F.max_pool2d(brightest, size, 1, margin)
+    brightest = F.pad(brightest, (half,) * 4, "replicate")
+    for size in ((side, 1), (1, side)):
+        brightest = F.avg_pool2d(brightest, size, 1)
+    return brightest[0, 0].clamp_min(DARKEST)
 
 
 def kernels_of_print(frame: Frame) -> Kernels:

@@ -47,22 +47,31 @@ Expected = Callable[[Roll], float]
 
 
 def rolling(
-    guess: search.Guess, frames: Sequence[search.Frame], predictor: Predictor, expected: Expected
+    guess: search.Guess,
+    frames: Sequence[search.Frame],
+    predictor: Predictor,
+    expected: Expected,
+    tell: Callable[[float], None],
 ) -> Roll | None:
     """From one kernel for all, and from lines, to the last of the frames that has room; None where at small frames the kernels of all places are nearly the same.
 
-    guess: of one of the frames, or of none yet. expected: which of those that began at the first frame go on.
+    guess: of one of the frames, or of none yet. expected: which of those that began at the first frame go on. tell: is told the share done.
     """
     small = max(1, sum(map(search.is_small, frames)))
     first = risen(_brought_to(frames[0], guess), frames[:small], predictor)
     if shake_of(first).variety < STEADY:
         return None
     lines = [line.kernels[0] for line in starts(frames[0].light.device, frames[0].curve)]
-    rolls = [first, *(risen(line, frames[:small], predictor) for line in lines)]
+    rolls, larger = [first], frames[small:]
+    steps = len(lines) + len(larger)
+    for number, line in enumerate(lines):
+        rolls.append(risen(line, frames[:small], predictor))
+        tell((number + 1) / steps)
     rolls = sorted(rolls, key=expected, reverse=True)[:KEPT]
-    for frame in frames[small:]:
+    for number, frame in enumerate(larger):
         rolls = [_finer(roll, frame, predictor) for roll in rolls]
         rolls = [max(rolls, key=expected)] if len(rolls) > 1 else rolls
+        tell((len(lines) + number + 1) / steps)
     return rolls[0]
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deblur_cli.shake._choice import doubt
+from deblur_cli.shake._cores import sharing_cores
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._estimate import pyramid
 from deblur_cli.shake._expected import Expected, expected_of
@@ -67,8 +68,8 @@ def estimate(light: Tensor, *, dtype: torch.dtype = torch.float32) -> Shake | No
     """The shake of (c, h, w) linear light, c 1 or 3, about 0..1; None where none is seen. dtype: as of `undo`."""
     if min(light.shape[-2:]) < SMALLEST_SIDE or crisp(light):
         return None
-    with computing_in(dtype):
-        seen = find(light, light, _nothing)
+    with computing_in(dtype), sharing_cores() as look:
+        seen = find(light, light, lambda _: look())
     return seen.shake if seen else None
 
 
@@ -86,8 +87,14 @@ def undo(
     of a user who knows it; it is used all over the frame, if it explains the photo anywhere. dtype: of the networks' convolutions, bfloat16 where a device is
     quick at it. progress is told the share done.
     """
-    with computing_in(dtype):
-        return _undone(light, light if alone is None else alone, kernel, progress or _nothing)
+    with computing_in(dtype), sharing_cores() as look:
+
+        def tell(share: float) -> None:
+            look()
+            if progress:
+                progress(share)
+
+        return _undone(light, light if alone is None else alone, kernel, tell)
 
 
 def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress) -> Undone:
@@ -120,7 +127,9 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
     gain = expected.gain
     least = MARGIN_DB + doubt(light, shake.curve)
     margin = least + DOUBT * seen.harm
-    other = varied(seen, light, alone) if gain > HOPELESS_DB and expected.least < EVERYWHERE_DB else None
+    other = None
+    if gain > HOPELESS_DB and expected.least < EVERYWHERE_DB:
+        other = varied(seen, light, alone, lambda share: tell(0.4 + 0.1 * share))
     if other:
         other_gain = look(other).gain
         if other_gain > gain + (-NEARLY_DB if other.variety > ROLLED else CLEARLY_DB):
@@ -142,8 +151,17 @@ def crisp(light: Tensor) -> bool:
     cells = [cell for row in inner.tensor_split(CELLS) for cell in row.tensor_split(CELLS, 1)]
     if min(cells[-1].shape) < SMALLEST_CELL:
         return False
-    seen = [measure(cell.contiguous()) for cell in cells]
-    return sum(each is not None and each.width < CRISP for each in seen) > len(cells) / 2
+    soft = 0
+    for cell in cells:
+        soft += not _is_sharp(cell)
+        if 2 * soft >= len(cells):
+            return False
+    return True
+
+
+def _is_sharp(cell: Tensor) -> bool:
+    seen = measure(cell.contiguous())
+    return seen is not None and seen.width < CRISP
 
 
 def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
@@ -157,7 +175,3 @@ def _explained(light: Tensor, alone: Tensor, shake: Shake) -> float:
         expected = expected_of(light, alone, shake, pyramid(light, shake.curve)[-1])
         gain, share = expected.gain, expected.share
     return gain - doubt(light, shake.curve) if share > EXPLAINED else 0.0
-
-
-def _nothing(share: float) -> None:
-    pass
