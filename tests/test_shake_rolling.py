@@ -88,10 +88,11 @@ def test_the_kernels_of_a_camera_that_rolls_are_found() -> None:
 
     def expected(roll: Roll) -> float:
         seen.append(roll)
-        return 0.0
+        return 1.0
 
     guess = Guess(line(LENGTH, 0, 9)[None], Curve.LIGHT, frames[-1])
-    roll = rolling(guess, frames, load_predictor(torch.device("cpu")), expected, lambda _: None)
+    scales = [{Curve.LIGHT: frame} for frame in frames]
+    roll = rolling([guess], scales, load_predictor(torch.device("cpu")), expected, lambda _: None)
     assert roll is not None
     assert roll.frame is frames[-1]
     assert len(seen) >= 5  # that guess, and lines
@@ -112,4 +113,24 @@ def test_the_kernels_of_a_camera_that_rolls_are_found() -> None:
 def test_a_camera_that_did_not_roll_has_one_kernel() -> None:
     frames = pyramid(rolled(0), Curve.LIGHT)
     guess = Guess(line(LENGTH, 0, 9)[None], Curve.LIGHT, frames[-1])
-    assert rolling(guess, frames, load_predictor(torch.device("cpu")), lambda _: 0.0, lambda _: None) is None
+    predictor = load_predictor(torch.device("cpu"))
+    scales = [{Curve.LIGHT: frame} for frame in frames]
+    assert rolling([guess], scales, predictor, lambda _: 9.0, lambda _: None) is None
+
+
+def test_a_roll_that_is_worth_nothing_at_small_frames_is_given_up() -> None:
+    """Of several guesses, each in its own curve, all are seen; larger frames are not fitted then."""
+    light = rolled(TURN)
+    scales = [
+        dict(zip(Curve, frames, strict=True))
+        for frames in zip(*(pyramid(light, curve) for curve in Curve), strict=True)
+    ]
+    guesses = [Guess(line(LENGTH, 0, 9)[None], curve, scales[-1][curve]) for curve in Curve]
+    seen: list[Curve] = []
+
+    def expected(roll: Roll) -> float:
+        seen.append(roll.frame.curve)
+        return 0.1
+
+    assert rolling(guesses, scales, load_predictor(torch.device("cpu")), expected, lambda _: None) is None
+    assert set(seen) == set(Curve)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
 from deblur_cli.shake._agreed import climb, finer, starts
-from deblur_cli.shake._choice import Candidate, Choice, from_best, resized
+from deblur_cli.shake._choice import Candidate, Choice, doubt, from_best, resized
 from deblur_cli.shake._cleaner import cleaned
 from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._deconvolve import NOTHING, deconvolve_part, prior_weight
@@ -25,8 +25,8 @@ SMALLEST_SHAKE = 3
 """Pixels a side of a kernel that is no shake."""
 SIDES = (31, 41)
 """Of the kernels by edges alone: each has scales of its own on the way up, and loses its way elsewhere."""
-PROMISING_DB = -1.5
-"""What has to be expected of the best guess for the search to go on: of twenty-three photos with one kernel it was -0.6 or more, of one that rolled and gained -1.2."""
+PROMISING_DB = -2.0
+"""What has to be expected of the best guess for the search to go on: of twenty-three photos with one kernel it was -0.6 or more, of three that rolled and gained 2 to 4 dB about -1.75."""
 FEW = 3
 """How many of the best guesses are cleaned, too, and tried in the other curve."""
 CERTAIN_DB = 2.0
@@ -40,14 +40,19 @@ class Seen:
     """A shake in pixels of the photo.
 
     hopeful: whether undoing it may be worth anything. harm: dB by which that is harmful, as the judge sees it, who is not heard about print. coarse: the guess that it came from, as it was at a coarse frame.
-    frames: from coarse to fine, the last is the photo itself.
+    scales: the frames of both curves, from coarse to fine, the last are the photo itself.
     """
 
     shake: Shake
     hopeful: bool
     harm: float
     coarse: search.Guess
-    frames: list[search.Frame]
+    scales: Sequence[Mapping[Curve, search.Frame]]
+
+    @property
+    def photo(self) -> search.Frame:
+        """All of it, grey, as of its curve."""
+        return self.scales[-1][self.shake.curve]
 
 
 def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | None:
@@ -75,7 +80,7 @@ def find(light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Seen | 
     full = rescaled(kernels, 1 / last.scale)
     full = fit_into(full, min(extent(full, beyond=NOTHING), LARGEST))
     shake = Shake(full[None].cpu(), torch.tensor([[gain / 2]]).sigmoid(), last.curve)
-    return Seen(shake, hopeful, 0.0 if printed else max(0.0, -gain), _coarse(best), frames)
+    return Seen(shake, hopeful, 0.0 if printed else max(0.0, -gain), _coarse(best), scales)
 
 
 def _best_guess(
@@ -152,13 +157,19 @@ def _coarse(guess: search.Guess) -> search.Guess:
 
 
 def varied(seen: Seen, light: Tensor, alone: Tensor, tell: Callable[[float], None]) -> Shake | None:
-    """The same as of a camera that also rolled; None where at small frames its kernels are nearly the same. light, alone: as of `joined`."""
+    """The same as of a camera that also rolled; None where small frames do not show it. light, alone: as of `joined`.
+
+    Where the curve found is the rarer one, it is also looked for in the other.
+    """
 
     def expected(roll: Roll) -> float:
         photo, before = (resized(each, roll.frame.light.shape) for each in (light, alone))
         return expected_of(photo, before, shake_of(roll, roll.frame.scale), roll.frame).gain
 
-    roll = rolling(seen.coarse, seen.frames, load_predictor(light.device), expected, tell)
+    guesses = [seen.coarse]
+    if doubt(light, seen.coarse.curve):
+        guesses.append(_taken_otherwise(seen.coarse, seen.scales))
+    roll = rolling(guesses, seen.scales, load_predictor(light.device), expected, tell)
     return shake_of(roll) if roll else None
 
 

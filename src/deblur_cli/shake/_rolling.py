@@ -5,14 +5,15 @@ are fitted from the same kernels so far, and of both what they have in common go
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deblur_cli.shake import _estimate as search
-from deblur_cli.shake._agreed import apart, starts
+from deblur_cli.shake._agreed import DIRECTIONS, apart, starts
+from deblur_cli.shake._curve import Curve
 from deblur_cli.shake._edges import RIDGE as EDGES_RIDGE
 from deblur_cli.shake._edges import Framed, strong_edges, without_faint
 from deblur_cli.shake._fourier import gradients
@@ -38,41 +39,51 @@ SMALLEST_START = 9
 """Side of a kernel that a roll begins with, at least."""
 LEAST_COMMON = 1e-3
 """Of their sums: two kernels that have less in common have nothing."""
-KEPT = 2
-"""How many of those that began at the first frame go on from the last small one."""
-
+KEPT, WORTHLESS_DB = 2, 0.35
+"""How many of those that began at the first frame go on from the last small one, and where: less was never expected there of a roll that was undone in the end."""
 
 Expected = Callable[[Roll], float]
 """What undoing a roll is worth at its frame, in dB."""
 
 
 def rolling(
-    guess: search.Guess,
-    frames: Sequence[search.Frame],
+    guesses: Sequence[search.Guess],
+    scales: Sequence[Mapping[Curve, search.Frame]],
     predictor: Predictor,
     expected: Expected,
     tell: Callable[[float], None],
 ) -> Roll | None:
-    """From one kernel for all, and from lines, to the last of the frames that has room; None where at small frames the kernels of all places are nearly the same.
+    """From one kernel for all, and from lines, to the last of the frames that has room; None where at small frames the kernels of all places are nearly the same, or worth nothing.
 
-    guess: of one of the frames, or of none yet. expected: which of those that began at the first frame go on. tell: is told the share done.
+    guesses: of one of the frames each, or of none yet. scales: of each the frames, by their curves. expected: which of those that began at the first frame go on. tell: is told the share done.
     """
-    small = max(1, sum(map(search.is_small, frames)))
-    first = risen(_brought_to(frames[0], guess), frames[:small], predictor)
-    if shake_of(first).variety < STEADY:
+    small = max(1, sum(search.is_small(frames[guesses[0].curve]) for frames in scales))
+    larger = scales[small:]
+    steps = len(guesses) * (1 + DIRECTIONS) + len(larger)
+    begun: list[tuple[float, Roll]] = []
+    for guess in guesses:
+        for roll in _begun(guess, [frames[guess.curve] for frames in scales[:small]], predictor):
+            begun.append((expected(roll), roll))
+            tell(len(begun) / steps)
+    begun.sort(key=lambda each: -each[0])
+    if not begun or begun[0][0] < WORTHLESS_DB:
         return None
-    lines = [line.kernels[0] for line in starts(frames[0].light.device, frames[0].curve)]
-    rolls, larger = [first], frames[small:]
-    steps = len(lines) + len(larger)
-    for number, line in enumerate(lines):
-        rolls.append(risen(line, frames[:small], predictor))
-        tell((number + 1) / steps)
-    rolls = sorted(rolls, key=expected, reverse=True)[:KEPT]
-    for number, frame in enumerate(larger):
-        rolls = [_finer(roll, frame, predictor) for roll in rolls]
+    rolls = [roll for _, roll in begun[:KEPT]]
+    for number, frames in enumerate(larger):
+        rolls = [_finer(roll, frames[roll.frame.curve], predictor) for roll in rolls]
         rolls = [max(rolls, key=expected)] if len(rolls) > 1 else rolls
-        tell((len(lines) + number + 1) / steps)
+        tell((steps - len(larger) + number + 1) / steps)
     return rolls[0]
+
+
+def _begun(guess: search.Guess, frames: Sequence[search.Frame], predictor: Predictor) -> Iterator[Roll]:
+    """From that kernel and from lines to the last of the frames; none if what comes of that kernel hardly varies."""
+    first = risen(_brought_to(frames[0], guess), frames, predictor)
+    if shake_of(first).variety < STEADY:
+        return
+    yield first
+    for line in starts(frames[0].light.device, guess.curve):
+        yield risen(line.kernels[0], frames, predictor)
 
 
 def risen(kernel: Tensor, frames: Sequence[search.Frame], predictor: Predictor) -> Roll:

@@ -30,8 +30,10 @@ ROLLED, NEARLY_DB, CLEARLY_DB = 0.24, 0.35, 0.75
 """The variety from which on a camera has likely rolled; its kernels are then taken though so much less is expected of them: one kernel for such a photo may do great harm, they do
 little where it had not. Below it they are taken if so much more is expected.
 """
+OTHER_CURVE_DB = 1.5
+"""They are taken, whatever their variety, if they are of the other curve and so much more is expected of them: kernels that vary explain much."""
 HOPELESS_DB = 0.0
-"""Above it, kernels that vary over the frame are tried, too."""
+"""Above it, one kernel for all of the frame is fitted once more."""
 EVERYWHERE_DB = 2.5
 """Where so much is expected of one kernel at each of the most telling places, it is right for all of the frame, and none that vary are tried."""
 EXPLAINED_DB, EXPLAINED = 0.25, 0.1
@@ -119,28 +121,32 @@ def _undone(light: Tensor, alone: Tensor, kernel: Tensor | None, tell: Progress)
         return left
 
     def look(shake: Shake) -> Expected:
-        return expected_of(light, alone, shake, seen.frames[-1])
+        return expected_of(light, alone, shake, seen.photo)
 
     shake, expected = seen.shake, look(seen.shake)
     if expected.gain > HOPELESS_DB:
-        shake, expected = refitted(shake, expected, seen.frames[-1], look)
-    gain = expected.gain
-    least = MARGIN_DB + doubt(light, shake.curve)
-    margin = least + DOUBT * seen.harm
-    other = None
-    if gain > HOPELESS_DB and expected.least < EVERYWHERE_DB:
+        shake, expected = refitted(shake, expected, seen.photo, look)
+    gain, margin = expected.gain - doubt(light, shake.curve), MARGIN_DB + DOUBT * seen.harm
+    if expected.least < EVERYWHERE_DB:
         other = varied(seen, light, alone, lambda share: tell(0.4 + 0.1 * share))
-    if other:
-        other_gain = look(other).gain
-        if other_gain > gain + (-NEARLY_DB if other.variety > ROLLED else CLEARLY_DB):
-            shake, gain, margin = other, other_gain, least
+        if other:
+            other_gain = look(other).gain
+            if other_gain > expected.gain + _more_asked(other, than=shake):
+                shake, gain, margin = other, other_gain - doubt(light, other.curve), MARGIN_DB
     if gain < margin:
         return left
     after = joined(light, alone, shake, lambda share: tell(0.5 + share / 2))
-    if after.gain < margin or not after.share:
+    if after.gain - doubt(light, shake.curve) < margin or not after.share:
         return left
     why = "it comes nearer to the truth, as far as can be told"
     return Undone(after.light, "undone", why, after.share, shake)
+
+
+def _more_asked(rolled: Shake, *, than: Shake) -> float:
+    """What has to be expected of kernels that vary beyond that of one, in dB."""
+    if rolled.curve is not than.curve:
+        return OTHER_CURVE_DB
+    return -NEARLY_DB if rolled.variety > ROLLED else CLEARLY_DB
 
 
 def crisp(light: Tensor) -> bool:
