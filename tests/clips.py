@@ -9,6 +9,8 @@ import av
 import numpy as np
 from av.container import OutputContainer
 
+from deblur_cli.video._encoder import in_turn
+
 QUIET = {"libx265": {"x265-params": "log-level=none"}}
 
 
@@ -50,7 +52,9 @@ def write_frames(out: OutputContainer, stream: av.VideoStream, times: Sequence[i
         rgb = av.VideoFrame.from_ndarray(picture(number, (stream.height, stream.width)), format="rgb24")
         frame = rgb.reformat(format=context.pix_fmt)
         frame.pts, frame.time_base = time, context.time_base
-        out.mux(stream.encode(frame))
+        with in_turn():
+            packets = stream.encode(frame)
+        out.mux(packets)
     out.mux(stream.encode())
 
 

@@ -40,7 +40,7 @@ from deblur_cli.errors import PhotoError
 from deblur_cli.photo import Photo
 from deblur_cli.video import Reader, _segments, survey
 from deblur_cli.video._captions import with_captions
-from deblur_cli.video._encoder import SEGMENT_FRAMES
+from deblur_cli.video._encoder import SEGMENT_FRAMES, in_turn
 from deblur_cli.video._flicker import Flicker, Lumas
 from deblur_cli.video._planes import Colours, Layout, planes_of
 
@@ -144,6 +144,27 @@ def _samples(frame: av.VideoFrame) -> list[np.ndarray[Any, Any]]:
     if frame.format.name.startswith("bgra"):
         return [frame.to_ndarray(format="rgba")]
     return planes_of(frame)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root's threads become real-time ones"
+)
+def test_other_programs_have_their_turn_beside_svt_av1(video: Video) -> None:
+    make_clip("a.mp4", 2, "libsvtav1", "yuv420p", size=(96, 128))
+    assert video("a.mp4").code == 0
+    assert _policies() == {os.SCHED_OTHER}
+    context = av.CodecContext.create("libsvtav1", "w")
+    context.width, context.height, context.pix_fmt, context.time_base = 128, 96, "yuv420p", Fraction(1, 25)
+    with in_turn():
+        context.open()
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            pytest.skip("this root may not")
+    assert _policies() == {os.SCHED_OTHER}
+
+
+def _policies() -> set[int]:
+    """By which the threads of this process come to their turn."""
+    return {os.sched_getscheduler(int(thread.name)) for thread in Path("/proc/self/task").iterdir()}
 
 
 def captions_of(path: str) -> list[bytes]:

@@ -2,8 +2,12 @@
 
 import io
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -109,8 +113,22 @@ class Encoder:
         """An encoder of its own, open."""
         context = av.CodecContext.create(self.name, "w")
         self.configure(context, clip)
-        context.open()
+        with in_turn():
+            context.open()
         return context
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """SVT-AV1, where root runs it, makes itself and whoever opens it real-time threads, beside which other programs hardly come to their turn: they become again what this one was."""
+    if sys.platform != "linux":
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended
+            os.sched_setscheduler(int(thread.name), policy, priority)
 
 
 def _has_avx512() -> bool:

@@ -28,7 +28,7 @@ from deblur_cli.video._clip import (
     tags_of,
     video_stream,
 )
-from deblur_cli.video._encoder import Encoder
+from deblur_cli.video._encoder import Encoder, in_turn
 from deblur_cli.video._formats import QUICKTIME
 from deblur_cli.video._planes import FULL_RANGE
 from deblur_cli.video._segments import Segments
@@ -149,7 +149,8 @@ class _Tracks:
         if chapters := self._source.chapters():
             self.container.set_chapters(chapters)
         try:
-            self.container.start_encoding()
+            with in_turn():
+                self.container.start_encoding()
         except (ValueError, av.error.FFmpegError) as error:
             doubtful = [self._source.streams[index] for index in self.others]
             if not doubtful or isinstance(error, OSError):
