@@ -125,10 +125,12 @@ def in_turn() -> Iterator[None]:
         yield
         return
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
-    yield
-    for thread in Path("/proc/self/task").iterdir():
-        with suppress(OSError):  # it has ended
-            os.sched_setscheduler(int(thread.name), policy, priority)
+    try:
+        yield
+    finally:
+        for thread in Path("/proc/self/task").iterdir():
+            with suppress(OSError):  # it has ended
+                os.sched_setscheduler(int(thread.name), policy, priority)
 
 
 def _has_avx512() -> bool:
